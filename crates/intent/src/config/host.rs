@@ -1,0 +1,41 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::Ipv4Net;
+
+use super::Spanned;
+use super::section::{Reader, Section};
+use super::value;
+
+/// `[host.NAME]`: a host that takes part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// NAME, at its place in the heading.
+    pub name: Spanned<String>,
+    /// The device that leads to the internet.
+    pub uplink: Option<Spanned<String>>,
+    /// Its own IPv4 addresses on the uplink, with their prefix lengths.
+    pub ipv4: Vec<Spanned<Ipv4Net>>,
+    /// The router of that prefix.
+    pub gateway4: Option<Spanned<Ipv4Addr>>,
+    /// The IPv6 address that carriers end at.
+    pub ipv6: Option<Spanned<Ipv6Addr>>,
+    /// MTU of the path to the other hosts in bytes, where it is less than the uplink's.
+    pub mtu: Option<Spanned<u32>>,
+    /// The keys that stand in the section, legal or not.
+    pub keys: Vec<String>,
+}
+
+const KEYS: &[&str] = &["uplink", "ipv4", "gateway4", "ipv6", "mtu"];
+
+pub(super) fn read(reader: &mut Reader, name: String, section: &Section<'_>) -> Host {
+    section.refuse_unknown(reader, KEYS);
+    Host {
+        name: Spanned { value: name, span: section.span.clone() },
+        uplink: section.required(reader, "uplink", "\"eth0\", the device that leads to the internet", value::device),
+        ipv4: section.list(reader, "ipv4", value::ipv4_net),
+        gateway4: section.optional(reader, "gateway4", value::ipv4),
+        ipv6: section.optional(reader, "ipv6", value::ipv6),
+        mtu: section.number(reader, "mtu", 1280..=65535),
+        keys: section.keys(),
+    }
+}

@@ -1,0 +1,104 @@
+//! First station: the user's words with their positions, and every mistake in them.
+
+mod borrow;
+mod diagnostic;
+mod host;
+mod section;
+mod value;
+
+pub use borrow::Borrow;
+pub use diagnostic::Diagnostic;
+pub(crate) use section::suggestion;
+pub use host::Host;
+
+use std::ops::Range;
+
+use section::{Reader, Section};
+use toml::de::{DeTable, DeValue};
+
+/// A value and where it stands in the file (byte offsets).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spanned<T> {
+    /// What was written.
+    pub value: T,
+    /// Where, in bytes from the start of the file.
+    pub span: Range<usize>,
+}
+
+/// The file, word for word. A value that is missing here although the file needs it has its
+/// diagnostic already.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// `[host.NAME]`, in the order of the file.
+    pub hosts: Vec<Host>,
+    /// `[[borrow]]`, in the order of the file.
+    pub borrows: Vec<Borrow>,
+}
+
+const TOP_KEYS: &[&str] = &["host", "borrow"];
+
+/// Reads the file. What could be understood is returned beside all that could not.
+pub fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
+    let (root, syntax) = DeTable::parse_recoverable(text);
+    let mut reader = Reader::new(syntax.iter().map(Diagnostic::from_syntax).collect());
+    let mut config = Config::default();
+    let top = Section::new("the file".into(), 0..0, root.get_ref());
+    top.refuse_unknown(&mut reader, TOP_KEYS);
+    if let Some(entry) = root.get_ref().get("host") {
+        config.hosts = hosts(&mut reader, entry);
+    }
+    if let Some(entry) = root.get_ref().get("borrow") {
+        config.borrows = entries(&mut reader, "borrow", entry, borrow::read);
+    }
+    if config.hosts.is_empty() && config.borrows.is_empty() && reader.clean() {
+        reader.add(0..0, "the file describes no bridge", "describe the hosts as [host.NAME] and a bridge as [[borrow]]");
+    }
+    (config, reader.finish())
+}
+
+type Entry<'a> = toml::Spanned<DeValue<'a>>;
+
+fn hosts(reader: &mut Reader, entry: &Entry<'_>) -> Vec<Host> {
+    let Some(table) = entry.get_ref().as_table() else {
+        reader.add(entry.span(), "`host` is not a table", "write a section of its own for each host: [host.NAME]");
+        return Vec::new();
+    };
+    let mut hosts = Vec::new();
+    for (name, host) in table.iter() {
+        let Some(fields) = host.get_ref().as_table() else {
+            let written = name.get_ref();
+            reader.add(
+                name.span(),
+                format!("`{written}` is not a section of its own"),
+                "write the host's name in the heading: [host.NAME]".to_string(),
+            );
+            continue;
+        };
+        let section = Section::new(format!("[host.{}]", name.get_ref()), name.span(), fields);
+        hosts.push(host::read(reader, name.get_ref().to_string(), &section));
+    }
+    hosts.sort_by_key(|host| host.name.span.start);
+    hosts
+}
+
+fn entries<T>(
+    reader: &mut Reader,
+    recipe: &str,
+    entry: &Entry<'_>,
+    read: fn(&mut Reader, &Section<'_>) -> T,
+) -> Vec<T> {
+    let Some(list) = entry.get_ref().as_array() else {
+        reader.add(entry.span(), format!("`{recipe}` is one table"), format!("write [[{recipe}]]: there can be several"));
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for item in list.iter() {
+        match item.get_ref().as_table() {
+            Some(fields) => {
+                found.push(read(reader, &Section::new(format!("[[{recipe}]]"), item.span(), fields)));
+            }
+            None => reader.add(item.span(), format!("an entry of `{recipe}` is not a table"), format!("write [[{recipe}]]")),
+        }
+    }
+    found
+}

@@ -1,0 +1,152 @@
+//! Reading one table of the file: known keys, required keys, typed values.
+
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+
+use super::value::Complaint;
+use super::{Diagnostic, Spanned};
+
+/// Collects the diagnostics of a whole file.
+pub(super) struct Reader {
+    found: Vec<Diagnostic>,
+}
+
+impl Reader {
+    pub(super) fn new(found: Vec<Diagnostic>) -> Self {
+        Reader { found }
+    }
+
+    pub(super) fn add(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
+        self.found.push(Diagnostic::new(span, message, help));
+    }
+
+    pub(super) fn clean(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    pub(super) fn finish(self) -> Vec<Diagnostic> {
+        self.found
+    }
+}
+
+/// One table under its heading.
+pub(super) struct Section<'a> {
+    title: String,
+    pub(super) span: Range<usize>,
+    fields: &'a DeTable<'a>,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn new(title: String, span: Range<usize>, fields: &'a DeTable<'a>) -> Self {
+        Section { title, span, fields }
+    }
+
+    /// The keys that stand in it.
+    pub(super) fn keys(&self) -> Vec<String> {
+        self.fields.keys().map(|key| key.get_ref().to_string()).collect()
+    }
+
+    /// Every key must be one of `known`.
+    pub(super) fn refuse_unknown(&self, reader: &mut Reader, known: &[&str]) {
+        for (key, _) in self.fields.iter() {
+            let word: &str = key.get_ref();
+            if !known.contains(&word) {
+                let message = format!("{} has no key `{word}`", self.title);
+                reader.add(key.span(), message, suggestion(word, known));
+            }
+        }
+    }
+
+    /// A key that must be there; `example` is what a line with it looks like.
+    pub(super) fn required<T>(
+        &self,
+        reader: &mut Reader,
+        key: &str,
+        example: &str,
+        parse: fn(&str) -> Result<T, Complaint>,
+    ) -> Option<Spanned<T>> {
+        if !self.fields.contains_key(key) {
+            reader.add(self.span.clone(), format!("{} lacks `{key}`", self.title), format!("add {key} = {example}"));
+        }
+        self.optional(reader, key, parse)
+    }
+
+    /// A key that may be there, written as a string.
+    pub(super) fn optional<T>(
+        &self,
+        reader: &mut Reader,
+        key: &str,
+        parse: fn(&str) -> Result<T, Complaint>,
+    ) -> Option<Spanned<T>> {
+        let value = self.fields.get(key)?;
+        match value.get_ref().as_str() {
+            Some(word) => accept(reader, value.span(), parse(word)),
+            None => {
+                let kind = value.get_ref().type_str();
+                reader.add(value.span(), format!("`{key}` is {}", article(kind)), "write it in double quotes: \"…\"");
+                None
+            }
+        }
+    }
+
+    /// A key with one string or a list of strings.
+    pub(super) fn list<T>(
+        &self,
+        reader: &mut Reader,
+        key: &str,
+        parse: fn(&str) -> Result<T, Complaint>,
+    ) -> Vec<Spanned<T>> {
+        let Some(DeValue::Array(items)) = self.fields.get(key).map(toml::Spanned::get_ref) else {
+            return self.optional(reader, key, parse).into_iter().collect();
+        };
+        let mut found = Vec::new();
+        for item in items.iter() {
+            match item.get_ref().as_str() {
+                Some(word) => found.extend(accept(reader, item.span(), parse(word))),
+                None => reader.add(item.span(), format!("`{key}` lists strings"), "write each in double quotes: [\"…\", \"…\"]"),
+            }
+        }
+        found
+    }
+
+    /// A key with a whole number from `range`.
+    pub(super) fn number(&self, reader: &mut Reader, key: &str, range: std::ops::RangeInclusive<u32>) -> Option<Spanned<u32>> {
+        let value = self.fields.get(key)?;
+        let number = value.get_ref().as_integer().and_then(|int| {
+            u32::from_str_radix(int.as_str(), int.radix()).ok().filter(|number| range.contains(number))
+        });
+        if number.is_none() {
+            let help = format!("write a whole number from {} to {}, without quotes", range.start(), range.end());
+            reader.add(value.span(), format!("`{key}` is out of its range"), help);
+        }
+        number.map(|number| Spanned { value: number, span: value.span() })
+    }
+}
+
+fn accept<T>(reader: &mut Reader, span: Range<usize>, parsed: Result<T, Complaint>) -> Option<Spanned<T>> {
+    match parsed {
+        Ok(value) => Some(Spanned { value, span }),
+        Err(complaint) => {
+            reader.add(span, complaint.message, complaint.help);
+            None
+        }
+    }
+}
+
+fn article(kind: &str) -> String {
+    match kind.chars().next() {
+        Some('a' | 'e' | 'i' | 'o' | 'u') => format!("an {kind}, not a string"),
+        Some(_) | None => format!("a {kind}, not a string"),
+    }
+}
+
+/// "write `uplink`", or the list of what there is.
+pub(crate) fn suggestion(word: &str, known: &[&str]) -> String {
+    let nearest = known.iter().map(|&candidate| (strsim::jaro_winkler(word, candidate), candidate));
+    match nearest.max_by(|a, b| a.0.total_cmp(&b.0)) {
+        Some((likeness, candidate)) if likeness > 0.8 => format!("write `{candidate}`"),
+        Some(_) => format!("known are {}", known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")),
+        None => "nothing can stand here".into(),
+    }
+}

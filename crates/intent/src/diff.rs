@@ -1,0 +1,215 @@
+//! The difference between what shall be and what is: the work.
+
+use std::net::IpAddr;
+
+use crate::memory::{Memory, Remembered};
+use crate::object::{Key, LinkAddress, MARK, Neighbour, NeighbourKind, Object, Origin, Raw, Sysctl, SysctlKey, Wanted};
+use crate::plan::Plan;
+use crate::snapshot::Snapshot;
+use crate::step::{Setting, Step};
+use crate::words;
+
+/// Something in the way that is not ours to move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// What is there.
+    pub message: String,
+    /// What the user can do.
+    pub help: String,
+}
+
+/// The steps from `live` to `plan`: first what the plan does not want any more, last things first;
+/// then what it wants, in its order. An empty plan takes everything back.
+///
+/// # Errors
+/// Every conflict, if there is one.
+pub fn diff(plan: &Plan, live: &Snapshot, memory: &Memory) -> Result<Vec<Step>, Vec<Conflict>> {
+    let mut steps = taken_back(plan, live, memory);
+    let mut conflicts = Vec::new();
+    for wanted in &plan.wanted {
+        match one(wanted, live, memory) {
+            Ok(found) => steps.extend(found),
+            Err(conflict) => conflicts.push(conflict),
+        }
+    }
+    if conflicts.is_empty() { Ok(steps) } else { Err(conflicts) }
+}
+
+fn taken_back(plan: &Plan, live: &Snapshot, memory: &Memory) -> Vec<Step> {
+    let wants = |key: &Key| plan.wanted.iter().any(|wanted| wanted.key() == *key);
+    let mut unwanted: Vec<Object> = live.ours().into_iter().filter(|object| !wants(&object.key())).collect();
+    unwanted.sort_by_key(removal_rank);
+    let mut steps: Vec<Step> = unwanted.into_iter().map(Step::Remove).collect();
+    if let Some(filter) = filter_of(live)
+        && !wants(&Key::Filter)
+        && filter.iter().any(|rule| rule.starts_with(MARK))
+    {
+        steps.push(Step::Remove(Object::Filter(Default::default())));
+    }
+    for (key, remembered) in &memory.settings {
+        if !wants(&Key::Sysctl(key.clone())) {
+            steps.extend(restored(key, remembered, live));
+        }
+    }
+    for displaced in &memory.displaced {
+        if !wants(&Key::Vacant(displaced.address.into())) {
+            steps.push(Step::Reinstate(displaced.clone()));
+        }
+    }
+    steps
+}
+
+/// What stands on another object goes before it.
+fn removal_rank(object: &Object) -> u8 {
+    match object {
+        Object::Rule(_) => 0,
+        Object::Route(_) => 1,
+        Object::Neighbour(_) => 2,
+        Object::Address(_) => 3,
+        Object::Link(_) => 4,
+        Object::Filter(_) => 5,
+    }
+}
+
+/// A sysctl goes back to what it was if it still is what we made it. What belongs to a device of
+/// ours goes with the device.
+fn restored(key: &SysctlKey, remembered: &Remembered, live: &Snapshot) -> Option<Step> {
+    let value = live.sysctls.get(key)?;
+    let on_ours = key.device().and_then(|dev| live.link(dev)).is_some_and(|link| link.bridge.is_some());
+    let still_ours = remembered.ours.as_ref().is_none_or(|ours| ours == value);
+    if on_ours || *value == remembered.before || !still_ours {
+        return None;
+    }
+    Some(set(key, value, &remembered.before, live))
+}
+
+fn set(key: &SysctlKey, from: &str, to: &str, live: &Snapshot) -> Step {
+    let devices: Vec<&str> = live.links.iter().map(|link| link.name.as_str()).collect();
+    let before = |key: SysctlKey| live.sysctls.get(&key).map(|value| (key.clone(), value.clone()));
+    let disturbed = key.disturbs(&devices).into_iter().filter_map(before).collect();
+    Step::Set(Setting { key: key.clone(), from: from.into(), to: to.into(), disturbed })
+}
+
+fn one(wanted: &Wanted, live: &Snapshot, memory: &Memory) -> Result<Option<Step>, Conflict> {
+    match wanted {
+        Wanted::Object(object) => present(object, live),
+        Wanted::Sysctl(sysctl) => Ok(sysctl_step(sysctl, live)),
+        Wanted::LooseReversePath { dev } => Ok(loosened(dev, live)),
+        Wanted::Vacant { address, .. } => Ok(live
+            .holder((*address).into())
+            .find(|held| live.link(&held.dev).is_none_or(|link| link.bridge.is_none()))
+            .map(|held| Step::Vacate(live.about(*address, &held.dev)))),
+        Wanted::Pinned { dev, address } => pinned(dev, *address, live, memory),
+    }
+}
+
+fn present(object: &Object, live: &Snapshot) -> Result<Option<Step>, Conflict> {
+    let Some(found) = found(object, live)? else {
+        return Ok(Some(Step::Create(object.clone())));
+    };
+    let in_step = match (object, &found) {
+        (Object::Route(route), Object::Route(other)) => route.agrees(other),
+        (Object::Address(_), _) => true,
+        (Object::Neighbour(mine), Object::Neighbour(other)) => mine.same_as(other),
+        (Object::Link(_) | Object::Route(_) | Object::Rule(_) | Object::Neighbour(_) | Object::Filter(_), other) => object == other,
+    };
+    Ok((!in_step).then(|| Step::Change { from: found, to: object.clone() }))
+}
+
+/// The object of the same key, if it is ours.
+fn found(object: &Object, live: &Snapshot) -> Result<Option<Object>, Conflict> {
+    let key = object.key();
+    if let Object::Filter(filter) = object {
+        return found_filter(filter, live);
+    }
+    let ours = live.ours().into_iter().find(|other| other.key() == key);
+    if ours.is_some() {
+        return Ok(ours);
+    }
+    let foreign = match object {
+        Object::Link(link) => live.link(&link.name).map(|_| format!("a device `{}` exists", link.name)),
+        Object::Address(address) => live.addresses.iter().find(|other| other.same_as(address)).map(words::address),
+        Object::Route(_) => {
+            let same = |other: &&crate::object::Route| Object::Route((*other).clone()).key() == key;
+            live.routes.iter().find(same).map(|route| format!("the route `{}` exists", words::route(route)))
+        }
+        Object::Rule(_) => {
+            let same = |other: &&crate::object::Rule| Object::Rule((*other).clone()).key() == key;
+            live.rules.iter().find(same).map(|rule| format!("the rule `{}` exists", words::rule(rule)))
+        }
+        Object::Neighbour(mine) => {
+            // Somebody else's entry that does the same is as good; it stays theirs.
+            if live.neighbours.iter().any(|other| other.same_as(mine)) {
+                return Ok(Some(object.clone()));
+            }
+            None
+        }
+        Object::Filter(_) => None,
+    };
+    match foreign {
+        None => Ok(None),
+        Some(what) => Err(Conflict {
+            message: format!("{what}, and it is not ours"),
+            help: "take it away yourself if nothing else needs it, then try again".into(),
+        }),
+    }
+}
+
+fn found_filter(wanted: &crate::object::Filter, live: &Snapshot) -> Result<Option<Object>, Conflict> {
+    let Some(comments) = filter_of(live) else { return Ok(None) };
+    if !comments.iter().any(|comment| comment.starts_with(MARK)) {
+        return Err(Conflict {
+            message: "an nft table `inet straddle` exists, and none of its rules is ours".into(),
+            help: "give that table another name, or `nft delete table inet straddle`".into(),
+        });
+    }
+    let in_step = comments.iter().eq(wanted.rules.iter().map(|rule| rule.to_string()).collect::<Vec<_>>().iter());
+    Ok(Some(Object::Filter(if in_step { wanted.clone() } else { Default::default() })))
+}
+
+fn filter_of(live: &Snapshot) -> Option<&Vec<String>> {
+    live.filter.as_ref()
+}
+
+fn sysctl_step(wanted: &Sysctl, live: &Snapshot) -> Option<Step> {
+    let value = value(&wanted.key, live);
+    (value != wanted.value).then(|| set(&wanted.key, value, &wanted.value, live))
+}
+
+/// A sysctl's value; that of a device which is yet to come is inherited.
+fn value<'a>(key: &SysctlKey, live: &'a Snapshot) -> &'a str {
+    let own = live.sysctls.get(key);
+    let inherited = || key.inherits().and_then(|key| live.sysctls.get(&key));
+    own.or_else(inherited).map_or("0", String::as_str)
+}
+
+/// The kernel takes the larger of `all` and the device's own; 1 is strict, 2 is loose.
+fn loosened(dev: &str, live: &Snapshot) -> Option<Step> {
+    let key = SysctlKey::ipv4_conf(dev, "rp_filter");
+    let own = value(&key, live);
+    let all = value(&SysctlKey::ipv4_conf("all", "rp_filter"), live);
+    let strict = own.max(all) == "1";
+    strict.then(|| set(&key, own, "2", live))
+}
+
+fn pinned(dev: &str, address: IpAddr, live: &Snapshot, memory: &Memory) -> Result<Option<Step>, Conflict> {
+    let here = |entry: &&Neighbour| entry.dev == dev && entry.address == address && entry.kind != NeighbourKind::Proxy;
+    let entry = live.neighbours.iter().find(here);
+    if entry.is_some_and(Neighbour::lasts) {
+        return Ok(None);
+    }
+    let remembered = || memory.displaced.iter().flat_map(|displaced| &displaced.neighbours).find(here);
+    let Some(known) = entry.or_else(remembered).and_then(Neighbour::link_address) else {
+        return Err(unresolved(dev, address));
+    };
+    let kind = NeighbourKind::Permanent(LinkAddress(known.0.clone()));
+    let neighbour = Neighbour { dev: dev.into(), address, kind, origin: Origin::Straddle, raw: Raw::default() };
+    Ok(Some(Step::Create(Object::Neighbour(neighbour))))
+}
+
+fn unresolved(dev: &str, address: IpAddr) -> Conflict {
+    Conflict {
+        message: format!("the gateway {address} does not answer on {dev}: its link-layer address is unknown"),
+        help: format!("is `gateway4` right? try `ping {address}`, then `ip neigh show dev {dev}`"),
+    }
+}

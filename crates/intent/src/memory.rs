@@ -1,0 +1,89 @@
+//! What the kernel can't tell: how things were before we displaced them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::object::{Displaced, Object, SysctlKey};
+use crate::step::{Setting, Step};
+
+/// Everything displaced and not yet put back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Sysctls that we wrote.
+    pub settings: BTreeMap<SysctlKey, Remembered>,
+    /// Addresses that we took away.
+    pub displaced: Vec<Displaced>,
+}
+
+/// A sysctl's value before us, and ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// Before us.
+    pub before: String,
+    /// What we wrote. A value that is neither was written by somebody else, and stays.
+    pub ours: Option<String>,
+}
+
+impl Memory {
+    /// Whether there is nothing to put back.
+    pub fn is_empty(&self) -> bool {
+        self.settings.is_empty() && self.displaced.is_empty()
+    }
+
+    /// A step is about to be taken: what it displaces is remembered from here on.
+    pub fn doing(&mut self, step: &Step) {
+        match step {
+            Step::Set(setting) => self.remember(setting),
+            Step::Vacate(displaced) => self.displace(displaced),
+            Step::Create(_) | Step::Remove(_) | Step::Change { .. } | Step::Reinstate(_) => {}
+        }
+    }
+
+    /// A step has been taken, as given: what it put back is forgotten, what it displaced is known exactly.
+    pub fn done(&mut self, step: &Step) {
+        match step {
+            Step::Set(setting) => self.settle(setting),
+            Step::Vacate(displaced) => self.narrow(displaced),
+            Step::Reinstate(displaced) => self.displaced.retain(|known| known.address != displaced.address),
+            // The sysctls of a device go with it.
+            Step::Remove(Object::Link(link)) => {
+                self.settings.retain(|key, _| key.device() != Some(link.name.as_str()));
+            }
+            Step::Create(_) | Step::Remove(_) | Step::Change { .. } => {}
+        }
+    }
+
+    fn remember(&mut self, setting: &Setting) {
+        for (key, before) in &setting.disturbed {
+            let first = Remembered { before: before.clone(), ours: None };
+            self.settings.entry(key.clone()).or_insert(first);
+        }
+        let first = Remembered { before: setting.from.clone(), ours: None };
+        let known = self.settings.entry(setting.key.clone()).or_insert(first);
+        if known.before != setting.to {
+            known.ours = Some(setting.to.clone());
+        }
+    }
+
+    fn settle(&mut self, setting: &Setting) {
+        if self.settings.get(&setting.key).is_some_and(|known| known.before == setting.to) {
+            self.settings.remove(&setting.key);
+            self.settings.retain(|key, _| !setting.disturbed.iter().any(|(disturbed, _)| disturbed == key));
+        }
+    }
+
+    fn displace(&mut self, displaced: &Displaced) {
+        match self.displaced.iter_mut().find(|known| known.address == displaced.address) {
+            Some(known) => *known = known.merged(displaced),
+            None => self.displaced.push(displaced.clone()),
+        }
+    }
+
+    /// Of the routes that were there before, those that the step itself saw go.
+    fn narrow(&mut self, displaced: &Displaced) {
+        if let Some(known) = self.displaced.iter_mut().find(|known| known.address == displaced.address) {
+            known.routes.clone_from(&displaced.routes);
+        }
+    }
+}

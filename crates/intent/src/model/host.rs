@@ -1,0 +1,83 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::Ipv4Net;
+
+use crate::config::{self, Diagnostic, Spanned};
+
+/// A host that takes part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Its name in the file.
+    pub name: String,
+    /// The device that leads to the internet, and where the file names it.
+    pub uplink: Spanned<String>,
+    /// Its own IPv4 addresses.
+    pub ipv4: Vec<Ipv4Net>,
+    /// The IPv6 address that carriers end at.
+    pub ipv6: Option<Ipv6Addr>,
+}
+
+impl Host {
+    pub(super) fn from_config(host: &config::Host) -> Option<Host> {
+        Some(Host {
+            name: host.name.value.clone(),
+            uplink: host.uplink.clone()?,
+            ipv4: host.ipv4.iter().map(|net| net.value).collect(),
+            ipv6: host.ipv6.as_ref().map(|address| address.value),
+        })
+    }
+}
+
+/// What can be wrong with the hosts by themselves.
+pub(super) fn check(hosts: &[config::Host], found: &mut Vec<Diagnostic>) {
+    for host in hosts {
+        gateway(host, found);
+    }
+    for (index, host) in hosts.iter().enumerate() {
+        for other in hosts.iter().take(index) {
+            twice(host, other, found);
+        }
+    }
+}
+
+fn gateway(host: &config::Host, found: &mut Vec<Diagnostic>) {
+    let Some(gateway) = &host.gateway4 else { return };
+    let nets: Vec<Ipv4Net> = host.ipv4.iter().map(|net| net.value).collect();
+    if nets.iter().any(|net| net.addr() == gateway.value) {
+        found.push(Diagnostic::new(
+            gateway.span.clone(),
+            format!("`{}` is the host's own address", gateway.value),
+            "write the router's address, as `ip route show default` tells it",
+        ));
+        return;
+    }
+    // A /32 has its gateway outside by nature, as some hosters have it.
+    if nets.is_empty() || nets.iter().any(|net| net.prefix_len() == 32 || usable(*net, gateway.value)) {
+        return;
+    }
+    let prefixes: Vec<String> = nets.iter().map(|net| net.trunc().to_string()).collect();
+    found.push(Diagnostic::new(
+        gateway.span.clone(),
+        format!("the gateway `{}` is outside {}", gateway.value, prefixes.join(" and ")),
+        "write a router's address inside the prefix, as `ip route show default` tells it",
+    ));
+}
+
+fn usable(net: Ipv4Net, address: Ipv4Addr) -> bool {
+    net.contains(&address) && (net.prefix_len() == 31 || (address != net.network() && address != net.broadcast()))
+}
+
+fn twice(host: &config::Host, other: &config::Host, found: &mut Vec<Diagnostic>) {
+    let help = format!("each host has its own; [host.{}] has this one already", other.name.value);
+    if let (Some(mine), Some(theirs)) = (&host.ipv6, &other.ipv6)
+        && mine.value == theirs.value
+    {
+        found.push(Diagnostic::new(mine.span.clone(), format!("two hosts with the address `{}`", mine.value), help.clone()));
+    }
+    for mine in &host.ipv4 {
+        if other.ipv4.iter().any(|theirs| theirs.value.addr() == mine.value.addr()) {
+            let message = format!("two hosts with the address `{}`", mine.value.addr());
+            found.push(Diagnostic::new(mine.span.clone(), message, help.clone()));
+        }
+    }
+}

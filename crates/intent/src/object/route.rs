@@ -1,0 +1,83 @@
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::{Origin, Raw};
+
+/// The main table (`RT_TABLE_MAIN`).
+pub const MAIN: u32 = 254;
+
+/// A route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// Its table.
+    #[serde(default = "main_table")]
+    pub table: u32,
+    /// Where to.
+    pub dst: IpNet,
+    /// Lower goes first.
+    #[serde(default)]
+    pub metric: u32,
+    /// What happens there.
+    #[serde(default)]
+    pub kind: RouteKind,
+    /// The device it leaves by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dev: Option<String>,
+    /// The next hop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<IpAddr>,
+    /// Whether the next hop is taken as reachable on the device without a route to it.
+    #[serde(default)]
+    pub onlink: bool,
+    /// The preferred source address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
+    /// Who made it.
+    #[serde(default)]
+    pub origin: Origin,
+    /// As the kernel told it.
+    #[serde(default, skip_serializing_if = "Raw::is_empty")]
+    pub raw: Raw,
+}
+
+/// What a route does with a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RouteKind {
+    /// Sends it on.
+    #[default]
+    Unicast,
+    /// Takes it in.
+    Local,
+    /// Anything else, by the kernel's number.
+    Other(u8),
+}
+
+impl Route {
+    /// A route of ours through a device.
+    pub fn through(table: u32, dst: IpNet, dev: &str) -> Route {
+        Route {
+            table,
+            dst,
+            metric: 0,
+            kind: RouteKind::Unicast,
+            dev: Some(dev.into()),
+            gateway: None,
+            onlink: false,
+            source: None,
+            origin: Origin::Straddle,
+            raw: Raw::default(),
+        }
+    }
+
+    /// Whether the fields that are ours agree.
+    pub fn agrees(&self, other: &Route) -> bool {
+        Route { raw: Raw::default(), ..self.clone() } == Route { raw: Raw::default(), ..other.clone() }
+    }
+}
+
+fn main_table() -> u32 {
+    MAIN
+}

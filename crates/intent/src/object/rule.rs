@@ -1,0 +1,33 @@
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::Origin;
+
+/// An IPv4 policy rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// Lower goes first.
+    pub priority: u32,
+    /// Which packets.
+    pub selector: Selector,
+    /// The table they look in.
+    pub table: u32,
+    /// Whether a default route found there counts as none (`suppress_prefixlength 0`).
+    #[serde(default)]
+    pub no_default: bool,
+    /// Who made it.
+    #[serde(default)]
+    pub origin: Origin,
+}
+
+/// Which packets a rule is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Selector {
+    /// Those that came in by this device.
+    Incoming(String),
+    /// Those from this source.
+    From(IpNet),
+    /// Something we never write.
+    Other,
+}

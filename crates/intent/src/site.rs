@@ -1,0 +1,52 @@
+//! Which host of the file this one is, and what the file says of it that isn't so.
+
+use std::net::IpAddr;
+
+use crate::config::Diagnostic;
+use crate::model::{Host, Model};
+use crate::snapshot::Snapshot;
+
+/// Why this host was not recognised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// No host of the file has an address of this one.
+    Nobody,
+    /// Several have.
+    Several(Vec<String>),
+    /// The file knows no host of the name that was given.
+    NoSuchName(String),
+}
+
+/// The host of the file that this one is: by the name given, else by its addresses.
+///
+/// # Errors
+/// When neither tells.
+pub fn identify<'a>(model: &'a Model, given: Option<&str>, live: &Snapshot) -> Result<&'a Host, Unknown> {
+    if let Some(name) = given {
+        return model.hosts.iter().find(|host| host.name == name).ok_or_else(|| Unknown::NoSuchName(name.into()));
+    }
+    let has = |address: IpAddr| live.holder(address).next().is_some();
+    let here = |host: &&Host| host.ipv6.is_some_and(|address| has(address.into()));
+    let by_ipv6: Vec<&Host> = model.hosts.iter().filter(here).collect();
+    let by_ipv4 = || model.hosts.iter().filter(|host| host.ipv4.iter().any(|net| has(net.addr().into()))).collect();
+    let found: Vec<&Host> = if by_ipv6.is_empty() { by_ipv4() } else { by_ipv6 };
+    match found.as_slice() {
+        [host] => Ok(host),
+        [] => Err(Unknown::Nobody),
+        several => Err(Unknown::Several(several.iter().map(|host| host.name.clone()).collect())),
+    }
+}
+
+/// What the file says of this host that isn't so.
+pub fn check(host: &Host, live: &Snapshot) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    let uplink = &host.uplink;
+    if live.link(&uplink.value).is_none() {
+        let ours = |link: &&crate::object::Link| link.bridge.is_none() && link.name != "lo";
+        let names: Vec<&str> = live.links.iter().filter(ours).map(|link| link.name.as_str()).collect();
+        let message = format!("this host has no device `{}`", uplink.value);
+        let help = format!("write the device of the default route; this host has {}", names.join(", "));
+        found.push(Diagnostic::new(uplink.span.clone(), message, help));
+    }
+    found
+}

@@ -1,0 +1,157 @@
+//! Steps in the words of ip(8), sysctl(8) and nft(8).
+
+use crate::object::{Address, Displaced, FilterRule, Link, LinkKind, MAIN, Neighbour, NeighbourKind, Object, Route, RouteKind, Rule, Selector};
+use crate::step::Step;
+
+/// A step as a list of lines: what is done, and what that takes along.
+pub fn step(step: &Step) -> Vec<String> {
+    match step {
+        Step::Create(object) => added(object),
+        Step::Remove(object) => vec![removed(object)],
+        Step::Change { from: _, to } => changed(to),
+        Step::Set(setting) => {
+            let mut lines = vec![format!("sysctl {}={}", setting.key, setting.to)];
+            lines.extend(setting.disturbed.iter().map(|(key, before)| format!("keeps in mind {key} = {before}")));
+            lines
+        }
+        Step::Vacate(displaced) => vacated(displaced),
+        Step::Reinstate(displaced) => reinstated(displaced),
+    }
+}
+
+/// How a step is taken back, in one line.
+pub fn undo(taken: &Step) -> String {
+    match taken {
+        Step::Set(setting) => format!("sysctl {}={}", setting.key, setting.from),
+        Step::Vacate(displaced) => {
+            let record = displaced.record().map_or_else(|| displaced.address.to_string(), |record| record.net.to_string());
+            format!("ip addr add {record} dev {}, then what went with it", displaced.dev)
+        }
+        Step::Create(_) | Step::Remove(_) | Step::Change { .. } | Step::Reinstate(_) => {
+            step(&taken.inverse()).into_iter().next().unwrap_or_default()
+        }
+    }
+}
+
+fn added(object: &Object) -> Vec<String> {
+    match object {
+        Object::Link(link) => vec![format!("ip link add {}", self::link(link))],
+        Object::Address(address) => vec![format!("ip addr add {}", self::address(address))],
+        Object::Route(route) => vec![format!("ip route add {}", self::route(route))],
+        Object::Rule(rule) => vec![format!("ip rule add {}", self::rule(rule))],
+        Object::Neighbour(neighbour) => vec![format!("ip neigh add {}", self::neighbour(neighbour))],
+        Object::Filter(filter) => {
+            let mut lines = vec!["nft add table inet straddle, chain forward:".to_string()];
+            lines.extend(filter.rules.iter().map(filter_rule));
+            lines
+        }
+    }
+}
+
+fn removed(object: &Object) -> String {
+    match object {
+        Object::Link(link) => format!("ip link del {}", link.name),
+        Object::Address(address) => format!("ip addr del {}", self::address(address)),
+        Object::Route(route) => format!("ip route del {}", self::route(route)),
+        Object::Rule(rule) => format!("ip rule del {}", self::rule(rule)),
+        Object::Neighbour(neighbour) => format!("ip neigh del {}", self::neighbour(neighbour)),
+        Object::Filter(_) => "nft delete table inet straddle".into(),
+    }
+}
+
+fn changed(to: &Object) -> Vec<String> {
+    match to {
+        Object::Link(link) => vec![format!("ip link set {}", self::link(link))],
+        Object::Address(address) => vec![format!("ip addr replace {}", self::address(address))],
+        Object::Route(route) => vec![format!("ip route replace {}", self::route(route))],
+        Object::Rule(rule) => vec![format!("ip rule add {}, delete the former", self::rule(rule))],
+        Object::Neighbour(neighbour) => vec![format!("ip neigh replace {}", self::neighbour(neighbour))],
+        Object::Filter(_) => added(to),
+    }
+}
+
+fn vacated(displaced: &Displaced) -> Vec<String> {
+    let record = displaced.record().map_or_else(|| displaced.address.to_string(), |record| record.net.to_string());
+    let mut lines = vec![format!("ip addr del {record} dev {}", displaced.dev)];
+    let going = crate::snapshot::Snapshot {
+        addresses: displaced.addresses.clone(),
+        routes: displaced.routes.clone(),
+        ..Default::default()
+    };
+    let lost = displaced.record().map(|address| going.routes_lost_with(address)).unwrap_or_default();
+    let worth_telling = |route: &&&Route| route.kind == RouteKind::Unicast;
+    lines.extend(lost.iter().filter(worth_telling).map(|lost| format!("takes along {}", route(lost))));
+    lines
+}
+
+fn reinstated(displaced: &Displaced) -> Vec<String> {
+    let record = displaced.record().map_or_else(|| displaced.address.to_string(), |record| record.net.to_string());
+    let mut lines = vec![format!("ip addr add {record} dev {}", displaced.dev)];
+    let worth_telling = |route: &&Route| route.kind == RouteKind::Unicast;
+    lines.extend(displaced.routes.iter().filter(worth_telling).map(|back| format!("brings back {}", route(back))));
+    lines
+}
+
+fn link(link: &Link) -> String {
+    let kind = match &link.kind {
+        LinkKind::Tun => "tun",
+        LinkKind::Other(kind) => kind,
+    };
+    let state = if link.up { "up" } else { "down" };
+    format!("{} type {kind} mtu {} {state}", link.name, link.mtu)
+}
+
+/// As `ip addr add` takes it.
+pub fn address(address: &Address) -> String {
+    format!("{} dev {}", address.net, address.dev)
+}
+
+/// As `ip route add` takes it.
+pub fn route(route: &Route) -> String {
+    let mut words = match route.kind {
+        RouteKind::Unicast => String::new(),
+        RouteKind::Local => "local ".into(),
+        RouteKind::Other(number) => format!("type {number} "),
+    };
+    words += &if route.dst.prefix_len() == 0 { "default".to_string() } else { route.dst.to_string() };
+    let mut word = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            words += &format!(" {name} {value}");
+        }
+    };
+    word("via", route.gateway.map(|gateway| gateway.to_string()));
+    word("dev", route.dev.clone());
+    word("src", route.source.map(|source| source.to_string()));
+    word("metric", (route.metric != 0).then(|| route.metric.to_string()));
+    word("table", (route.table != MAIN).then(|| route.table.to_string()));
+    if route.onlink {
+        words += " onlink";
+    }
+    words
+}
+
+/// As `ip rule add` takes it.
+pub fn rule(rule: &Rule) -> String {
+    let selector = match &rule.selector {
+        Selector::Incoming(dev) => format!("iif {dev}"),
+        Selector::From(net) => format!("from {}", net.addr()),
+        Selector::Other => "…".into(),
+    };
+    let table = if rule.table == MAIN { "main".to_string() } else { rule.table.to_string() };
+    let suppress = if rule.no_default { " suppress_prefixlength 0" } else { "" };
+    format!("{selector} lookup {table}{suppress} pref {}", rule.priority)
+}
+
+fn neighbour(neighbour: &Neighbour) -> String {
+    let (address, dev) = (neighbour.address, &neighbour.dev);
+    match &neighbour.kind {
+        NeighbourKind::Proxy => format!("proxy {address} dev {dev}"),
+        NeighbourKind::Permanent(mac) => format!("{address} lladdr {mac} dev {dev} nud permanent"),
+        NeighbourKind::Learnt(mac) => format!("{address} lladdr {mac} dev {dev}"),
+    }
+}
+
+fn filter_rule(rule: &FilterRule) -> String {
+    let text = rule.to_string();
+    text.split_once(": ").map_or(text.clone(), |(_, rule)| rule.to_string())
+}

@@ -1,0 +1,199 @@
+//! The live kernel of this network namespace.
+
+use std::collections::BTreeMap;
+
+use straddle_intent::object::{Address, Displaced, Neighbour, Object, Origin, Route, SysctlKey};
+use straddle_intent::snapshot::Snapshot;
+use straddle_intent::step::Step;
+
+use crate::netlink::{Names, Socket, address, link, neighbour, route, rule};
+use crate::{Error, Kernel, nft, sysctl};
+
+/// The live kernel.
+pub struct Live {
+    socket: Socket,
+}
+
+impl Live {
+    /// Opens the way to the kernel of this network namespace.
+    ///
+    /// # Errors
+    /// When there is no rtnetlink.
+    pub fn open() -> Result<Live, Error> {
+        Ok(Live { socket: Socket::open()? })
+    }
+
+    fn names(&mut self) -> Result<Names, Error> {
+        link::dump(&mut self.socket).map(|(_, names)| names)
+    }
+
+    fn create(&mut self, object: &Object) -> Result<(), Error> {
+        let names = self.names()?;
+        let socket = &mut self.socket;
+        match object {
+            Object::Link(wanted) => link::create(socket, wanted),
+            Object::Address(wanted) => address::add(socket, wanted, &names),
+            Object::Route(wanted) => route::add(socket, wanted, &names),
+            Object::Rule(wanted) => rule::add(socket, wanted),
+            Object::Neighbour(wanted) => neighbour::add(socket, wanted, &names),
+            Object::Filter(wanted) => nft::load(wanted),
+        }
+    }
+
+    /// What is gone already is as good as deleted.
+    fn remove(&mut self, object: &Object) -> Result<(), Error> {
+        let names = self.names()?;
+        let socket = &mut self.socket;
+        let done = match object {
+            Object::Link(unwanted) => link::delete(socket, unwanted),
+            Object::Address(unwanted) => address::delete(socket, unwanted, &names),
+            Object::Route(unwanted) => route::delete(socket, unwanted, &names),
+            Object::Rule(unwanted) => rule::delete(socket, unwanted),
+            Object::Neighbour(unwanted) => neighbour::delete(socket, unwanted, &names),
+            Object::Filter(_) => nft::delete(),
+        };
+        match done {
+            Err(Error::NoDevice(_)) => Ok(()),
+            Err(error) if [libc::ESRCH, libc::ENOENT, libc::EADDRNOTAVAIL, libc::ENODEV].iter().any(|&e| error.is(e)) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn change(&mut self, from: &Object, to: &Object) -> Result<(), Error> {
+        let names = self.names()?;
+        match to {
+            Object::Link(wanted) => link::set(&mut self.socket, wanted),
+            Object::Route(wanted) => route::replace(&mut self.socket, wanted, &names),
+            Object::Neighbour(wanted) => neighbour::add(&mut self.socket, wanted, &names),
+            Object::Filter(wanted) => nft::load(wanted),
+            Object::Address(_) => Ok(()),
+            // Added before the other goes: no packet finds neither.
+            Object::Rule(wanted) => {
+                rule::add(&mut self.socket, wanted)?;
+                self.remove(from)
+            }
+        }
+    }
+
+    /// Takes the address away; what goes along and does not depend on it comes back at once.
+    fn vacate(&mut self, displaced: &Displaced) -> Result<Displaced, Error> {
+        let names = self.names()?;
+        if let Some(record) = displaced.record() {
+            address::delete(&mut self.socket, record, &names)?;
+        }
+        let others = displaced.addresses.iter().filter(|held| held.net.addr() != displaced.address);
+        self.readdress(others, &names)?;
+        let staying = |route: &&Route| route.source != Some(displaced.address.into());
+        for missing in self.missing(displaced.routes.iter().filter(staying), &names)? {
+            // A route that can't be without the address is what the address takes along.
+            let _ = route::restore(&mut self.socket, &missing, &names);
+        }
+        self.befriend(&displaced.neighbours, &names)?;
+        let theirs = displaced.routes.iter().filter(|route| route.origin != Origin::Straddle);
+        let lost = self.missing(theirs, &names)?;
+        let kept = displaced.neighbours.iter().filter(|known| known.origin != Origin::Straddle);
+        Ok(Displaced { routes: lost, neighbours: kept.cloned().collect(), ..displaced.clone() })
+    }
+
+    /// Puts the address back in its place among the device's, then whatever is missing of what was there.
+    fn reinstate(&mut self, displaced: &Displaced) -> Result<(), Error> {
+        let names = self.names()?;
+        let before = route::dump(&mut self.socket, &names)?;
+        let all = address::dump(&mut self.socket, &names)?;
+        let present: Vec<&Address> =
+            all.iter().filter(|held| held.dev == displaced.dev && held.net.addr().is_ipv4()).collect();
+        let wanted = order(displaced, &present);
+        let same = present.iter().zip(&wanted).take_while(|(held, wanted)| held.same_as(wanted)).count();
+        for held in present.iter().skip(same).rev() {
+            match address::delete(&mut self.socket, held, &names) {
+                // Secondary addresses go with their primary one.
+                Err(error) if error.is(libc::EADDRNOTAVAIL) => {}
+                other => other?,
+            }
+        }
+        self.readdress(wanted.into_iter().skip(same), &names)?;
+        let theirs = displaced.routes.iter().filter(|route| route.origin != Origin::Straddle);
+        for missing in self.missing(before.iter().chain(theirs), &names)? {
+            route::restore(&mut self.socket, &missing, &names)?;
+        }
+        let theirs: Vec<Neighbour> =
+            displaced.neighbours.iter().filter(|known| known.origin != Origin::Straddle).cloned().collect();
+        self.befriend(&theirs, &names)
+    }
+
+    /// Adds those addresses that are not there, in order.
+    fn readdress<'a>(&mut self, wanted: impl Iterator<Item = &'a Address>, names: &Names) -> Result<(), Error> {
+        let present = address::dump(&mut self.socket, names)?;
+        for address in wanted.filter(|address| !present.iter().any(|held| held.same_as(address))) {
+            address::add(&mut self.socket, address, names)?;
+        }
+        Ok(())
+    }
+
+    /// Those IPv4 routes that are not there, what is reached directly before what is reached through it.
+    fn missing<'a>(&mut self, wanted: impl Iterator<Item = &'a Route>, names: &Names) -> Result<Vec<Route>, Error> {
+        let present = route::dump(&mut self.socket, names)?;
+        let mut missing: Vec<Route> = Vec::new();
+        for route in wanted.filter(|route| route.dst.addr().is_ipv4()) {
+            if !present.contains(route) && !missing.contains(route) {
+                missing.push(route.clone());
+            }
+        }
+        missing.sort_by_key(|route| route.gateway.is_some());
+        Ok(missing)
+    }
+
+    /// Adds those lasting neighbour entries that are not there.
+    fn befriend(&mut self, wanted: &[Neighbour], names: &Names) -> Result<(), Error> {
+        let present = neighbour::dump(&mut self.socket, names)?;
+        for entry in wanted.iter().filter(|entry| entry.lasts()) {
+            if !present.iter().any(|known| known.same_as(entry)) {
+                neighbour::add(&mut self.socket, entry, names)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The order of before for those that are there or come back, then whoever came since.
+fn order<'a>(displaced: &'a Displaced, present: &[&'a Address]) -> Vec<&'a Address> {
+    let here = |address: &&Address| {
+        address.net.addr() == displaced.address || present.iter().any(|held| held.same_as(address))
+    };
+    let known = displaced.addresses.iter().filter(here);
+    let since = present.iter().copied().filter(|held| !displaced.addresses.iter().any(|known| known.same_as(held)));
+    known.chain(since).collect()
+}
+
+impl Kernel for Live {
+    fn observe(&mut self, sysctls: &[SysctlKey]) -> Result<Snapshot, Error> {
+        let (links, names) = link::dump(&mut self.socket)?;
+        let mut values = BTreeMap::new();
+        for key in sysctls {
+            if let Some(value) = sysctl::read(key)? {
+                values.insert(key.clone(), value);
+            }
+        }
+        Ok(Snapshot {
+            addresses: address::dump(&mut self.socket, &names)?,
+            routes: route::dump(&mut self.socket, &names)?,
+            rules: rule::dump(&mut self.socket)?,
+            neighbours: neighbour::dump(&mut self.socket, &names)?,
+            filter: nft::read()?,
+            sysctls: values,
+            links,
+        })
+    }
+
+    fn execute(&mut self, step: &Step) -> Result<Step, Error> {
+        match step {
+            Step::Create(object) => self.create(object)?,
+            Step::Remove(object) => self.remove(object)?,
+            Step::Change { from, to } => self.change(from, to)?,
+            Step::Set(setting) => sysctl::set(setting)?,
+            Step::Vacate(displaced) => return self.vacate(displaced).map(Step::Vacate),
+            Step::Reinstate(displaced) => self.reinstate(displaced)?,
+        }
+        Ok(step.clone())
+    }
+}

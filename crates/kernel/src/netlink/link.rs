@@ -1,0 +1,93 @@
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use straddle_intent::object::{Link, LinkKind};
+
+use super::{Names, Socket};
+use crate::{Error, tun};
+
+/// How the `ifalias` of a device of ours begins; the bridge's name follows.
+const ALIAS: &str = "straddle:";
+
+/// Every device, and their names by index.
+pub(crate) fn dump(socket: &mut Socket) -> Result<(Vec<Link>, Names), Error> {
+    let found = socket.dump("list devices", &RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+    let mut links = Vec::new();
+    let mut names = Names::new();
+    for object in found {
+        let RouteNetlinkMessage::NewLink(message) = object.message else { continue };
+        let link = read(&message);
+        names.insert(message.header.index, link.name.clone());
+        links.push(link);
+    }
+    Ok((links, names))
+}
+
+fn read(message: &LinkMessage) -> Link {
+    let mut link = Link {
+        name: String::new(),
+        kind: LinkKind::Other("device".into()),
+        mtu: 0,
+        up: message.header.flags.contains(LinkFlags::Up),
+        bridge: None,
+    };
+    for attribute in &message.attributes {
+        if let LinkAttribute::IfName(name) = attribute {
+            link.name.clone_from(name);
+        } else if let LinkAttribute::Mtu(mtu) = attribute {
+            link.mtu = *mtu;
+        } else if let LinkAttribute::IfAlias(alias) = attribute {
+            link.bridge = alias.strip_prefix(ALIAS).map(str::to_string);
+        } else if let LinkAttribute::LinkInfo(infos) = attribute {
+            link.kind = kind(infos);
+        }
+    }
+    link
+}
+
+fn kind(infos: &[LinkInfo]) -> LinkKind {
+    let kind = infos.iter().find_map(|info| if let LinkInfo::Kind(kind) = info { Some(kind) } else { None });
+    match kind {
+        Some(InfoKind::Tun) => LinkKind::Tun,
+        Some(kind) => LinkKind::Other(kind.to_string()),
+        None => LinkKind::Other("device".into()),
+    }
+}
+
+/// Makes a tun device that stays. It becomes persistent last: until then it goes with this process,
+/// so that a crash leaves no device without our mark.
+pub(crate) fn create(socket: &mut Socket, link: &Link) -> Result<(), Error> {
+    let device = tun::create(&link.name)?;
+    set(socket, link)?;
+    device.persist()
+}
+
+/// Brings a device of ours into the shape it shall have.
+pub(crate) fn set(socket: &mut Socket, link: &Link) -> Result<(), Error> {
+    let mut message = LinkMessage::default();
+    message.header.index = index(&link.name)?;
+    message.header.change_mask = LinkFlags::Up;
+    message.header.flags = if link.up { LinkFlags::Up } else { LinkFlags::empty() };
+    let alias = format!("{ALIAS}{}", link.bridge.as_deref().unwrap_or_default());
+    message.attributes = vec![
+        LinkAttribute::IfAlias(alias),
+        LinkAttribute::Mtu(link.mtu),
+        LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)])]),
+    ];
+    let what = format!("ip link set {} mtu {} up", link.name, link.mtu);
+    socket.change(&what, RouteNetlinkMessage::SetLink(message), 0)
+}
+
+/// Deletes a device.
+pub(crate) fn delete(socket: &mut Socket, link: &Link) -> Result<(), Error> {
+    let mut message = LinkMessage::default();
+    message.header.index = index(&link.name)?;
+    socket.change(&format!("ip link del {}", link.name), RouteNetlinkMessage::DelLink(message), 0)
+}
+
+fn index(name: &str) -> Result<u32, Error> {
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)
+        .map_err(|errno| Error::call("socket")(errno.into()))?;
+    rustix::net::netdevice::name_to_index(&socket, name).map_err(|_| Error::NoDevice(name.into()))
+}

@@ -1,0 +1,145 @@
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use straddle_intent::object::{Origin, Raw, Route, RouteKind};
+use straddle_intent::words;
+
+use super::{MARK, Names, Socket, index, origin, raw};
+use crate::Error;
+
+const RTM_NEWROUTE: u16 = 24;
+
+/// Every route of every table, both families.
+pub(crate) fn dump(socket: &mut Socket, names: &Names) -> Result<Vec<Route>, Error> {
+    let mut routes = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family;
+        for object in socket.dump("list routes", &RouteNetlinkMessage::GetRoute(message))? {
+            let RouteNetlinkMessage::NewRoute(message) = object.message else { continue };
+            if message.header.flags.contains(RouteFlags::Cloned) {
+                continue;
+            }
+            if let Some(mut route) = read(&message, names) {
+                if family == AddressFamily::Inet {
+                    route.raw = Raw(raw::route(&object.payload));
+                }
+                routes.push(route);
+            }
+        }
+    }
+    Ok(routes)
+}
+
+fn read(message: &RouteMessage, names: &Names) -> Option<Route> {
+    let header = &message.header;
+    let unspecified: IpAddr = match header.address_family {
+        AddressFamily::Inet => Ipv4Addr::UNSPECIFIED.into(),
+        AddressFamily::Inet6 => Ipv6Addr::UNSPECIFIED.into(),
+        _ => return None,
+    };
+    let mut destination = unspecified;
+    let mut route = Route {
+        table: header.table.into(),
+        origin: origin(header.protocol),
+        kind: kind(header.kind),
+        onlink: header.flags.contains(RouteFlags::Onlink),
+        dev: None,
+        ..Route::through(0, IpNet::new(unspecified, 0).ok()?, "")
+    };
+    for attribute in &message.attributes {
+        if let RouteAttribute::Destination(address) = attribute {
+            destination = ip(address)?;
+        } else if let RouteAttribute::Table(table) = attribute {
+            route.table = *table;
+        } else if let RouteAttribute::Priority(metric) = attribute {
+            route.metric = *metric;
+        } else if let RouteAttribute::Oif(index) = attribute {
+            route.dev = names.get(index).cloned();
+        } else if let RouteAttribute::Gateway(address) = attribute {
+            route.gateway = ip(address);
+        } else if let RouteAttribute::PrefSource(address) = attribute {
+            route.source = ip(address);
+        }
+    }
+    route.dst = IpNet::new(destination, header.destination_prefix_length).ok()?;
+    Some(route)
+}
+
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(ip) => Some((*ip).into()),
+        RouteAddress::Inet6(ip) => Some((*ip).into()),
+        _ => None,
+    }
+}
+
+fn kind(kind: RouteType) -> RouteKind {
+    match kind {
+        RouteType::Unicast => RouteKind::Unicast,
+        RouteType::Local => RouteKind::Local,
+        other => RouteKind::Other(other.into()),
+    }
+}
+
+/// Adds a route of ours; a present one of the same key is an error.
+pub(crate) fn add(socket: &mut Socket, route: &Route, names: &Names) -> Result<(), Error> {
+    let what = format!("ip route add {}", words::route(route));
+    socket.change(&what, RouteNetlinkMessage::NewRoute(message(route, names)?), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Puts a route of ours in the place of the one with its key.
+pub(crate) fn replace(socket: &mut Socket, route: &Route, names: &Names) -> Result<(), Error> {
+    let what = format!("ip route replace {}", words::route(route));
+    socket.change(&what, RouteNetlinkMessage::NewRoute(message(route, names)?), NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+/// Brings a displaced route back behind those of the same destination.
+pub(crate) fn restore(socket: &mut Socket, route: &Route, names: &Names) -> Result<(), Error> {
+    let what = format!("ip route append {}", words::route(route));
+    if route.raw.is_empty() {
+        return socket.change(&what, RouteNetlinkMessage::NewRoute(message(route, names)?), NLM_F_CREATE | NLM_F_APPEND);
+    }
+    socket.replay(&what, RTM_NEWROUTE, &route.raw.0, NLM_F_CREATE | NLM_F_APPEND)
+}
+
+/// Deletes a route of ours.
+pub(crate) fn delete(socket: &mut Socket, route: &Route, names: &Names) -> Result<(), Error> {
+    let what = format!("ip route del {}", words::route(route));
+    socket.change(&what, RouteNetlinkMessage::DelRoute(message(route, names)?), 0)
+}
+
+fn message(route: &Route, names: &Names) -> Result<RouteMessage, Error> {
+    let mut message = RouteMessage::default();
+    let v4 = route.dst.addr().is_ipv4();
+    let direct = v4 && route.gateway.is_none() && route.kind == RouteKind::Unicast;
+    message.header = RouteHeader {
+        address_family: if v4 { AddressFamily::Inet } else { AddressFamily::Inet6 },
+        destination_prefix_length: route.dst.prefix_len(),
+        protocol: RouteProtocol::from(MARK),
+        scope: if direct { RouteScope::Link } else { RouteScope::Universe },
+        kind: RouteType::Unicast,
+        flags: if route.onlink { RouteFlags::Onlink } else { RouteFlags::empty() },
+        ..RouteHeader::default()
+    };
+    debug_assert_eq!(route.origin, Origin::Straddle, "others' routes come back as they were told");
+    let attributes = &mut message.attributes;
+    attributes.push(RouteAttribute::Table(route.table));
+    if route.dst.prefix_len() > 0 {
+        attributes.push(RouteAttribute::Destination(route.dst.network().into()));
+    }
+    if route.metric != 0 {
+        attributes.push(RouteAttribute::Priority(route.metric));
+    }
+    attributes.extend(route.gateway.map(|gateway| RouteAttribute::Gateway(gateway.into())));
+    attributes.extend(route.source.map(|source| RouteAttribute::PrefSource(source.into())));
+    if let Some(dev) = &route.dev {
+        attributes.push(RouteAttribute::Oif(index(names, dev)?));
+    }
+    Ok(message)
+}

@@ -1,0 +1,84 @@
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::route::RouteProtocol;
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleHeader, RuleMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use straddle_intent::object::{Origin, Rule, Selector};
+use straddle_intent::words;
+
+use super::{MARK, Socket, origin};
+use crate::Error;
+
+/// Every IPv4 rule.
+pub(crate) fn dump(socket: &mut Socket) -> Result<Vec<Rule>, Error> {
+    let mut message = RuleMessage::default();
+    message.header.family = AddressFamily::Inet;
+    let found = socket.dump("list rules", &RouteNetlinkMessage::GetRule(message))?;
+    let read = |object: super::Found| {
+        let RouteNetlinkMessage::NewRule(message) = object.message else { return None };
+        Some(read(&message))
+    };
+    Ok(found.into_iter().filter_map(read).collect())
+}
+
+fn read(message: &RuleMessage) -> Rule {
+    let mut rule = Rule {
+        priority: 0,
+        selector: Selector::Other,
+        table: message.header.table.into(),
+        no_default: false,
+        origin: Origin::Other(0),
+    };
+    for attribute in &message.attributes {
+        if let RuleAttribute::Priority(priority) = attribute {
+            rule.priority = *priority;
+        } else if let RuleAttribute::Iifname(dev) = attribute {
+            rule.selector = Selector::Incoming(dev.clone());
+        } else if let RuleAttribute::Source(source) = attribute {
+            rule.selector = IpNet::new(*source, message.header.src_len).map_or(Selector::Other, Selector::From);
+        } else if let RuleAttribute::Table(table) = attribute {
+            rule.table = *table;
+        } else if let RuleAttribute::SuppressPrefixLen(length) = attribute {
+            rule.no_default = *length == 0;
+        } else if let RuleAttribute::Protocol(protocol) = attribute {
+            rule.origin = origin(*protocol);
+        }
+    }
+    rule
+}
+
+/// Adds a rule.
+pub(crate) fn add(socket: &mut Socket, rule: &Rule) -> Result<(), Error> {
+    let what = format!("ip rule add {}", words::rule(rule));
+    socket.change(&what, RouteNetlinkMessage::NewRule(message(rule)), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Deletes a rule.
+pub(crate) fn delete(socket: &mut Socket, rule: &Rule) -> Result<(), Error> {
+    let what = format!("ip rule del {}", words::rule(rule));
+    socket.change(&what, RouteNetlinkMessage::DelRule(message(rule)), 0)
+}
+
+fn message(rule: &Rule) -> RuleMessage {
+    let mut message = RuleMessage::default();
+    message.header = RuleHeader { family: AddressFamily::Inet, action: RuleAction::ToTable, ..RuleHeader::default() };
+    message.attributes = vec![
+        RuleAttribute::Priority(rule.priority),
+        RuleAttribute::Table(rule.table),
+        RuleAttribute::Protocol(RouteProtocol::from(MARK)),
+    ];
+    match &rule.selector {
+        Selector::Incoming(dev) => message.attributes.push(RuleAttribute::Iifname(dev.clone())),
+        Selector::From(net) => {
+            message.header.src_len = net.prefix_len();
+            message.attributes.push(RuleAttribute::Source(net.network()));
+        }
+        Selector::Other => message.attributes.push(RuleAttribute::Source(IpAddr::V4(Ipv4Addr::UNSPECIFIED))),
+    }
+    if rule.no_default {
+        message.attributes.push(RuleAttribute::SuppressPrefixLen(0));
+    }
+    message
+}

@@ -1,0 +1,223 @@
+//! Peer → tun: each batch of outer packets becomes as few writes as its TCP streams allow.
+
+use std::collections::HashMap;
+use std::io::{self, IoSlice};
+use std::net::IpAddr;
+use std::ops::Range;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+use straddle_encap::coalesce::{Group, aggregated};
+use straddle_encap::segment::MAX_HEADER;
+use straddle_encap::{Kind, Reason, decapsulate, flow_hash};
+
+use crate::Error;
+use crate::mmsg::{BATCH, Inbox};
+use crate::stop::{Stop, Woken};
+
+use super::{Shared, trouble};
+
+/// TCP streams that are put together at the same time.
+const STREAMS: usize = 8;
+
+/// The carriers of one outer protocol, by peer; those of one peer differ by their GRE keys.
+type Peers<'a> = HashMap<IpAddr, Vec<&'a Shared>>;
+
+/// Serves one outer protocol until told to end.
+pub(super) fn run(carriers: &[Arc<Shared>], socket: &OwnedFd, stop: &Stop) -> Result<(), Error> {
+    let mut peers = Peers::new();
+    for carrier in carriers {
+        peers.entry(carrier.remote).or_default().push(carrier);
+    }
+    let mut inbox = Inbox::new();
+    let mut desk = Desk { open: Vec::with_capacity(STREAMS) };
+    loop {
+        match stop.wait(socket.as_fd())? {
+            Woken::Stop => return Ok(()),
+            Woken::Ready => drain(&mut inbox, &mut desk, socket, &peers, carriers)?,
+            Woken::Trouble => {}
+        }
+        trouble::drain(&mut inbox, socket, &peers);
+        let now = Instant::now();
+        carriers.iter().for_each(|carrier| carrier.path.refresh(now));
+    }
+}
+
+fn drain<'a>(
+    inbox: &mut Inbox,
+    desk: &mut Desk<'a>,
+    socket: &OwnedFd,
+    peers: &Peers<'a>,
+    carriers: &'a [Arc<Shared>],
+) -> Result<(), Error> {
+    loop {
+        match inbox.receive(socket.as_fd()) {
+            Ok(0) => return Ok(()),
+            Ok(count) => {
+                for index in 0..count {
+                    desk.take(inbox, index, peers, carriers);
+                }
+                desk.flush(inbox);
+                if count < BATCH {
+                    return Ok(());
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // A pending ICMP error; its words are in the error queue.
+            Err(_) => return Ok(()),
+        }
+    }
+}
+
+/// A TCP stream in this batch: which packets, and where in each the inner packet lies.
+struct Stream<'a> {
+    carrier: &'a Shared,
+    queue: usize,
+    group: Group,
+    members: [(usize, usize, usize); BATCH],
+    count: usize,
+}
+
+struct Desk<'a> {
+    open: Vec<Stream<'a>>,
+}
+
+impl<'a> Desk<'a> {
+    fn take(&mut self, inbox: &mut Inbox, index: usize, peers: &Peers<'a>, carriers: &'a [Arc<Shared>]) {
+        match open(inbox, index, peers) {
+            Ok((carrier, inner)) => {
+                carrier.counters.received(1, inner.len() as u64);
+                self.place(inbox, carrier, index, inner);
+            }
+            Err((Some(carrier), reason)) => carrier.counters.dropped(reason),
+            // Whom it was for can't be told: it counts at the first.
+            Err((None, reason)) => {
+                if let Some(first) = carriers.first() {
+                    first.counters.dropped(reason);
+                }
+            }
+        }
+    }
+
+    /// Into the stream that it continues, or a stream of its own, or straight to the device.
+    fn place(&mut self, inbox: &Inbox, carrier: &'a Shared, index: usize, inner: Range<usize>) {
+        let packet = inbox.part(index, inner.clone());
+        let same = |stream: &Stream<'a>| std::ptr::eq(stream.carrier, carrier) && stream.group.same_flow(packet);
+        if let Some(at) = self.open.iter().position(same) {
+            if let Some(stream) = self.open.get_mut(at)
+                && stream.join(packet, index, &inner)
+            {
+                return;
+            }
+            // The order within a flow is kept: what came before goes first.
+            self.open.swap_remove(at).write(inbox);
+        }
+        let hash = flow_hash(packet) as usize;
+        let queue = hash % carrier.queues.len().max(1);
+        match Group::start(packet) {
+            Some(group) if !group.closed() => {
+                if self.open.len() == STREAMS {
+                    self.open.remove(0).write(inbox);
+                }
+                let mut stream = Stream { carrier, queue, group, members: [(0, 0, 0); BATCH], count: 0 };
+                stream.member(index, &inner);
+                self.open.push(stream);
+            }
+            Some(_) | None => single(carrier, queue, packet),
+        }
+    }
+
+    fn flush(&mut self, inbox: &Inbox) {
+        for stream in self.open.drain(..) {
+            stream.write(inbox);
+        }
+    }
+}
+
+impl Stream<'_> {
+    fn join(&mut self, packet: &[u8], index: usize, inner: &Range<usize>) -> bool {
+        let joined = self.count < BATCH && self.group.join(packet);
+        if joined {
+            self.member(index, inner);
+        }
+        joined
+    }
+
+    fn member(&mut self, index: usize, inner: &Range<usize>) {
+        if let Some(member) = self.members.get_mut(self.count) {
+            *member = (index, inner.start, inner.end);
+            self.count += 1;
+        }
+    }
+
+    fn write(self, inbox: &Inbox) {
+        let members = self.members.get(..self.count).unwrap_or(&[]);
+        if let [(index, start, end)] = members {
+            return single(self.carrier, self.queue, inbox.part(*index, *start..*end));
+        }
+        let mut header = [0; MAX_HEADER];
+        let offload = self.group.finish(&mut header).emit();
+        let length = self.group.header_len();
+        let mut parts = [IoSlice::new(&[]); BATCH + 2];
+        let payloads = members.iter().map(|(index, start, end)| inbox.part(*index, *start + length..*end));
+        let head = [&offload[..], header.get(..length).unwrap_or(&[])];
+        let mut used = 0;
+        for (slot, bytes) in parts.iter_mut().zip(head.into_iter().chain(payloads)) {
+            *slot = IoSlice::new(bytes);
+            used += 1;
+        }
+        write(self.carrier, self.queue, parts.get(..used).unwrap_or(&[]));
+    }
+}
+
+/// A packet that goes alone. The kernel may have made it a super-packet before our socket saw it.
+fn single(carrier: &Shared, queue: usize, packet: &[u8]) {
+    match aggregated(packet, carrier.mtu) {
+        Ok(offload) => write(carrier, queue, &[IoSlice::new(&offload.emit()), IoSlice::new(packet)]),
+        Err(reason) => carrier.counters.dropped(reason),
+    }
+}
+
+fn write(carrier: &Shared, queue: usize, parts: &[IoSlice<'_>]) {
+    let written = carrier.queues.get(queue).is_some_and(|tun| rustix::io::writev(tun, parts).is_ok());
+    if !written {
+        carrier.counters.dropped(Reason::TunRefused);
+    }
+}
+
+/// Whose packet it is, and where the inner one lies in it.
+#[expect(clippy::type_complexity, reason = "the end of a packet, with the carrier that counts it")]
+fn open<'a>(
+    inbox: &mut Inbox,
+    index: usize,
+    peers: &Peers<'a>,
+) -> Result<(&'a Shared, Range<usize>), (Option<&'a Shared>, Reason)> {
+    let received = inbox.packet(index).ok_or((None, Reason::Truncated))?;
+    let candidates = received.from.and_then(|from| peers.get(&from)).ok_or((None, Reason::UnknownPeer))?;
+    let mut refused = (None, Reason::UnknownPeer);
+    for carrier in candidates {
+        let (start, class) = behind_ip(carrier.kind, received.bytes, received.class).ok_or((Some(*carrier), Reason::Truncated))?;
+        let payload = received.bytes.get_mut(start..).unwrap_or_default();
+        match decapsulate(carrier.kind, payload, class) {
+            Ok(inner) => return Ok((carrier, start + inner.start..start + inner.end)),
+            Err(reason) => refused = (Some(*carrier), reason),
+        }
+        if refused.1 != Reason::GreKey {
+            break;
+        }
+    }
+    Err(refused)
+}
+
+/// A raw IPv4 socket hands the outer header over too; one of IPv6 does not.
+fn behind_ip(kind: Kind, bytes: &[u8], class: u8) -> Option<(usize, u8)> {
+    match kind {
+        Kind::Ip6gre { .. } | Kind::Ip4ip6 => Some((0, class)),
+        Kind::Sit => {
+            let outer = straddle_wire::ip::Packet::parse(bytes).ok()?;
+            Some((outer.header_len(), outer.class()))
+        }
+    }
+}

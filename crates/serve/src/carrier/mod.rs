@@ -1,0 +1,153 @@
+//! Tun carriers: what the kernel sends into a tun device goes to the peer in outer packets, and back.
+//! One thread for each queue of each device, one for each outer protocol.
+
+mod inward;
+mod limit;
+mod outward;
+mod path;
+mod trouble;
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use straddle_encap::Kind;
+use straddle_encap::errors::{DUMMY4, Sources};
+
+use crate::counters::Counters;
+use crate::stop::Stop;
+use crate::{Error, Report, raw};
+use path::Path;
+
+/// A carrier to be served.
+pub struct Carrier {
+    /// The bridge that it belongs to.
+    pub bridge: String,
+    /// Its format on the wire.
+    pub kind: Kind,
+    /// Our outer address.
+    pub local: IpAddr,
+    /// The peer's: packets from others are not ours.
+    pub remote: IpAddr,
+    /// The device's MTU in bytes.
+    pub mtu: u16,
+    /// Its open queues: tun with virtio headers, not blocking.
+    pub queues: Vec<OwnedFd>,
+}
+
+/// A carrier as its loops share it.
+pub(crate) struct Shared {
+    bridge: String,
+    kind: Kind,
+    remote: IpAddr,
+    mtu: u16,
+    queues: Vec<OwnedFd>,
+    path: Path,
+    counters: Counters,
+    limit: limit::Limit,
+    sources: Sources,
+}
+
+/// Running loops; they end when this is dropped.
+pub struct Serving {
+    carriers: Vec<Arc<Shared>>,
+    stop: Arc<Stop>,
+    threads: Vec<JoinHandle<Result<(), Error>>>,
+}
+
+impl Serving {
+    /// Starts the loops for these carriers.
+    ///
+    /// # Errors
+    /// When a raw socket or a thread can't be had.
+    pub fn begin(carriers: Vec<Carrier>) -> Result<Serving, Error> {
+        let carriers = carriers.into_iter().map(|carrier| Arc::new(Shared::new(carrier))).collect();
+        let mut serving = Serving { carriers, stop: Arc::new(Stop::new()?), threads: Vec::new() };
+        let mut protocols: Vec<(u8, Vec<Arc<Shared>>)> = Vec::new();
+        for carrier in &serving.carriers {
+            let number = carrier.kind.protocol();
+            match protocols.iter_mut().find(|(known, _)| *known == number) {
+                Some((_, together)) => together.push(carrier.clone()),
+                None => protocols.push((number, vec![carrier.clone()])),
+            }
+        }
+        for (_, together) in protocols {
+            serving.protocol(together)?;
+        }
+        Ok(serving)
+    }
+
+    /// The carriers of one outer protocol share one socket.
+    fn protocol(&mut self, together: Vec<Arc<Shared>>) -> Result<(), Error> {
+        let Some(kind) = together.first().map(|carrier| carrier.kind) else { return Ok(()) };
+        let socket = Arc::new(raw::open(kind)?);
+        for carrier in &together {
+            for queue in 0..carrier.queues.len() {
+                let (carrier, socket, stop) = (carrier.clone(), socket.clone(), self.stop.clone());
+                self.spawn(move || outward::run(&carrier, queue, &socket, &stop))?;
+            }
+        }
+        let stop = self.stop.clone();
+        self.spawn(move || inward::run(&together, &socket, &stop))
+    }
+
+    /// A loop that ends takes the others along: whoever waits on [`Serving::ended`] begins anew.
+    fn spawn(&mut self, run: impl FnOnce() -> Result<(), Error> + Send + 'static) -> Result<(), Error> {
+        let stop = self.stop.clone();
+        let body = move || {
+            let ended = run();
+            stop.raise();
+            ended
+        };
+        let thread = std::thread::Builder::new().name("carrier".into()).spawn(body);
+        self.threads.push(thread.map_err(Error::call("thread"))?);
+        Ok(())
+    }
+
+    /// The counters of each carrier.
+    pub fn report(&self) -> Vec<Report> {
+        let one = |carrier: &Arc<Shared>| carrier.counters.report(&carrier.bridge, carrier.inner_mtu());
+        self.carriers.iter().map(one).collect()
+    }
+
+    /// Can be read from once a loop has ended by itself: a device has gone.
+    pub fn ended(&self) -> BorrowedFd<'_> {
+        self.stop.fd()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.stop.raise();
+        for thread in self.threads.drain(..) {
+            // A loop that failed has told by ending; what it failed of is told by whoever begins anew.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn new(carrier: Carrier) -> Shared {
+        let v6 = match carrier.local {
+            IpAddr::V6(local) => local,
+            IpAddr::V4(local) => local.to_ipv6_mapped(),
+        };
+        Shared {
+            path: Path::new(carrier.remote),
+            bridge: carrier.bridge,
+            kind: carrier.kind,
+            remote: carrier.remote,
+            mtu: carrier.mtu,
+            queues: carrier.queues,
+            counters: Counters::new(),
+            limit: limit::Limit::new(),
+            sources: Sources { v4: DUMMY4, v6: if v6.is_unspecified() { Ipv6Addr::LOCALHOST } else { v6 } },
+        }
+    }
+
+    /// The largest inner packet that the path takes, as far as we know.
+    fn inner_mtu(&self) -> u16 {
+        self.mtu.min(self.path.mtu().saturating_sub(self.kind.overhead()))
+    }
+}

@@ -1,0 +1,239 @@
+//! tun → peer: each read is a packet or a super-packet; each batch of outer packets is one send.
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+use straddle_encap::errors::{MAX_ERROR, too_big};
+use straddle_encap::fragment::fragments;
+use straddle_encap::segment::{MAX_HEADER, Segment, Segments, segments};
+use straddle_encap::{Outer, Prefix, Reason, encapsulate};
+use straddle_wire::vnet;
+
+use crate::Error;
+use crate::mmsg::{BATCH, Outbox, Parcel};
+use crate::raw::{Name, over_v6};
+use crate::stop::{Stop, Woken};
+
+use super::Shared;
+
+/// Room for one read: the virtio header and the largest packet, in bytes.
+const READ: usize = vnet::HEADER + 65_536;
+/// Room for the reads of one batch, in bytes: many small packets, or a few super-packets.
+const ARENA: usize = 4 * READ;
+
+/// Serves one queue until told to end.
+pub(super) fn run(carrier: &Shared, queue: usize, socket: &OwnedFd, stop: &Stop) -> Result<(), Error> {
+    let Some(tun) = carrier.queues.get(queue) else { return Ok(()) };
+    let mut desk = Desk::new(carrier, socket);
+    while stop.wait(tun.as_fd())? != Woken::Stop {
+        loop {
+            match desk.read(tun) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => return Err(Error::call("tun read")(error)),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One outgoing packet of the batch: the bytes of `arena` are its payload.
+#[derive(Clone)]
+struct Slot {
+    prefix: Prefix,
+    class: u8,
+    header: [u8; MAX_HEADER],
+    header_len: usize,
+    payload: Range<usize>,
+}
+
+struct Desk<'a> {
+    carrier: &'a Shared,
+    socket: &'a OwnedFd,
+    to: Name,
+    outbox: Outbox,
+    arena: Vec<u8>,
+    whole: Vec<u8>,
+    slots: Vec<Slot>,
+    filled: usize,
+}
+
+impl<'a> Desk<'a> {
+    fn new(carrier: &'a Shared, socket: &'a OwnedFd) -> Desk<'a> {
+        let blank =
+            Slot { prefix: Prefix::default(), class: 0, header: [0; MAX_HEADER], header_len: 0, payload: 0..0 };
+        Desk {
+            carrier,
+            socket,
+            to: Name::of(carrier.remote),
+            outbox: Outbox::new(over_v6(carrier.kind)),
+            arena: vec![0; ARENA],
+            whole: vec![0; READ],
+            slots: vec![blank; BATCH],
+            filled: 0,
+        }
+    }
+
+    /// Reads until nothing is there or the arena is full, and sends it; false when nothing was there.
+    fn read(&mut self, tun: &OwnedFd) -> io::Result<bool> {
+        let mut used = 0;
+        while let Some(room) = self.arena.get_mut(used..used + READ) {
+            let length = match rustix::io::read(tun, &mut *room) {
+                Ok(length) => length,
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => break,
+                Err(errno) => return Err(errno.into()),
+            };
+            let packet = used + vnet::HEADER..used + length;
+            if let Some(offload) = room.first_chunk().map(vnet::Header::parse) {
+                self.take(offload, packet, tun);
+            }
+            used += length;
+        }
+        self.flush();
+        Ok(used > 0)
+    }
+
+    /// One packet of the tun device becomes one or several outer packets.
+    fn take(&mut self, offload: vnet::Header, packet: Range<usize>, tun: &OwnedFd) {
+        let arena = std::mem::take(&mut self.arena);
+        let inner = arena.get(packet.clone()).unwrap_or(&[]);
+        if let Err(reason) = self.carry(offload, inner, &arena, packet.start, tun) {
+            self.carrier.counters.dropped(reason);
+        }
+        self.arena = arena;
+    }
+
+    fn carry(
+        &mut self,
+        offload: vnet::Header,
+        inner: &[u8],
+        arena: &[u8],
+        start: usize,
+        tun: &OwnedFd,
+    ) -> Result<(), Reason> {
+        let outer = encapsulate(self.carrier.kind, inner)?;
+        let mut parts = segments(offload, inner)?;
+        let mtu = self.carrier.inner_mtu();
+        if parts.largest() <= usize::from(mtu) {
+            self.each(arena, start, outer, |header| parts.next(header));
+            return Ok(());
+        }
+        if offload.gso != vnet::Gso::None {
+            return Err(self.tell(inner, mtu, tun));
+        }
+        // What was read so far goes first; then the packet as it shall be, from a copy of its own: an
+        // incomplete checksum covers all of it and can't be completed in its fragments.
+        self.send(arena);
+        let mut whole = std::mem::take(&mut self.whole);
+        let length = copy(&mut parts, inner, &mut whole);
+        let result = self.oversized(whole.get(..length).unwrap_or(&[]), outer, mtu, tun);
+        self.whole = whole;
+        result
+    }
+
+    /// What does not fit is divided if its sender allows it, else its sender is told.
+    fn oversized(&mut self, inner: &[u8], outer: Outer, mtu: u16, tun: &OwnedFd) -> Result<(), Reason> {
+        match fragments(inner, mtu) {
+            Ok(mut parts) => {
+                self.each(inner, 0, outer, |header| parts.next(header));
+                self.send(inner);
+                Ok(())
+            }
+            Err(Reason::TooBig) => Err(self.tell(inner, mtu, tun)),
+            Err(reason) => Err(reason),
+        }
+    }
+
+    /// Puts every part into a slot; a full batch goes at once.
+    fn each(
+        &mut self,
+        arena: &[u8],
+        start: usize,
+        outer: Outer,
+        mut next: impl FnMut(&mut [u8; MAX_HEADER]) -> Option<Segment>,
+    ) {
+        loop {
+            if self.filled == BATCH {
+                self.send(arena);
+            }
+            let Some(slot) = self.slots.get_mut(self.filled) else { return };
+            let Some(part) = next(&mut slot.header) else { return };
+            slot.prefix = outer.prefix;
+            slot.class = outer.traffic_class;
+            slot.header_len = part.header_len;
+            slot.payload = start + part.payload.start..start + part.payload.end;
+            self.filled += 1;
+        }
+    }
+
+    fn flush(&mut self) {
+        let arena = std::mem::take(&mut self.arena);
+        self.send(&arena);
+        self.arena = arena;
+    }
+
+    fn send(&mut self, arena: &[u8]) {
+        let (slots, counters) = (&self.slots, &self.carrier.counters);
+        let length = |slot: &Slot| (slot.header_len + slot.payload.len()) as u64;
+        let mut lost = (0, 0);
+        let parcel = |index: usize| slots.get(index).map_or(NOTHING, |slot| slot.parcel(arena));
+        self.outbox.send(self.socket.as_fd(), &self.to, self.filled, parcel, |index, error| {
+            lost = (lost.0 + 1, lost.1 + slots.get(index).map_or(0, length));
+            counters.dropped(refusal(&error));
+        });
+        let bytes: u64 = slots.iter().take(self.filled).map(length).sum();
+        counters.sent(self.filled as u64 - lost.0, bytes - lost.1);
+        self.filled = 0;
+    }
+
+    fn tell(&self, inner: &[u8], mtu: u16, tun: &OwnedFd) -> Reason {
+        let mut answer = [0; vnet::HEADER + MAX_ERROR];
+        if !self.carrier.limit.allows(Instant::now()) {
+            return Reason::ErrorRateLimited;
+        }
+        let (_, room) = answer.split_at_mut(vnet::HEADER);
+        match too_big(inner, mtu, self.carrier.sources, room) {
+            Ok(length) => {
+                let sent = answer.get(..vnet::HEADER + length).is_some_and(|bytes| rustix::io::write(tun, bytes).is_ok());
+                if sent { Reason::TooBig } else { Reason::TunRefused }
+            }
+            Err(reason) => reason,
+        }
+    }
+}
+
+const NOTHING: Parcel<'static> = Parcel { parts: [&[], &[], &[]], class: 0 };
+
+impl Slot {
+    fn parcel<'a>(&'a self, arena: &'a [u8]) -> Parcel<'a> {
+        let header = self.header.get(..self.header_len).unwrap_or(&[]);
+        let payload = arena.get(self.payload.clone()).unwrap_or(&[]);
+        Parcel { parts: [self.prefix.as_bytes(), header, payload], class: self.class }
+    }
+}
+
+/// The one part that `parts` has, as one piece; its length in bytes.
+fn copy(parts: &mut Segments<'_>, inner: &[u8], whole: &mut [u8]) -> usize {
+    let mut header = [0; MAX_HEADER];
+    let Some(part) = parts.next(&mut header) else { return 0 };
+    let pieces = [header.get(..part.header_len), inner.get(part.payload)];
+    let mut at = 0;
+    for piece in pieces.into_iter().flatten() {
+        if let Some(room) = whole.get_mut(at..at + piece.len()) {
+            room.copy_from_slice(piece);
+            at += piece.len();
+        }
+    }
+    at
+}
+
+fn refusal(error: &io::Error) -> Reason {
+    match error.raw_os_error() {
+        Some(libc::EMSGSIZE) => Reason::TooBig,
+        Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EADDRNOTAVAIL) => Reason::NoRoute,
+        Some(libc::EAGAIN | libc::ENOBUFS) => Reason::SendBufferFull,
+        Some(_) | None => Reason::SendFailed,
+    }
+}

@@ -1,0 +1,12 @@
+//! The only packet loops. What they are given is open already (tun queues); they change nothing of
+//! the kernel's configuration.
+
+pub mod carrier;
+mod counters;
+mod error;
+mod mmsg;
+mod raw;
+mod stop;
+
+pub use counters::Report;
+pub use error::Error;

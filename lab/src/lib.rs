@@ -1,0 +1,30 @@
+//! The whole world of a recipe on one machine: hosts, routers and a hoster's switch as network
+//! namespaces, real tools and small native probes that measure it, and a report.
+//!
+//! This crate prints nothing, touches no namespace that it did not make, and leaves none behind
+//! (see [`guard`]). It knows the straddle binary only by its command line.
+
+pub mod guard;
+pub mod host;
+pub mod probe;
+pub mod process;
+pub mod report;
+pub mod state;
+pub mod straddle;
+pub mod switch;
+pub mod wait;
+pub mod world;
+
+mod attempt;
+mod borrow;
+mod command;
+mod error;
+mod ethernet;
+mod tools;
+
+pub use attempt::borrow_bridge;
+pub use borrow::{BorrowOptions, borrow};
+pub use command::Output;
+pub use error::LabError;
+pub use report::{Check, Report};
+pub use straddle::Carrier;

@@ -1,0 +1,103 @@
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::host::Host;
+use crate::process::Process;
+use crate::{LabError, wait};
+
+/// A file fetched by curl from nginx.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Download {
+    /// Bytes that arrived.
+    pub bytes: u64,
+    /// Whether they are the bytes that were served.
+    pub intact: bool,
+    /// How long curl took, in seconds.
+    pub seconds: f64,
+}
+
+/// Serves a file of 1 MB with a real nginx on `server` and fetches it from `target` with a real
+/// curl on `client`.
+///
+/// # Errors
+/// When nginx does not start. A download that fails is a [`Download`] that is not intact.
+pub fn download(
+    client: &Host,
+    server: &Host,
+    target: IpAddr,
+    directory: &Path,
+) -> Result<Download, LabError> {
+    let site = Site::lay_out(&directory.join(format!("nginx-{}", server.name())))?;
+    let mut command = server.command("nginx");
+    command.arg("-p").arg(&site.root).arg("-c").arg("nginx.conf").args(["-e", "error.log"]);
+    let nginx = Process::start(command, &site.root.join("nginx.out"))?;
+    wait::until("nginx to listen", START, || {
+        let listening = server.run(&["ss", "-Htln", "sport = :80"]).ok()?;
+        (!listening.stdout.trim().is_empty()).then_some(())
+    })?;
+    let fetched = fetch(client, target, &site)?;
+    nginx.stop(START)?;
+    Ok(fetched)
+}
+
+fn fetch(client: &Host, target: IpAddr, site: &Site) -> Result<Download, LabError> {
+    let copy = site.root.join("copy");
+    let (url, copied) = (format!("http://{target}/file"), copy.to_string_lossy());
+    let words = ["curl", "-sS", "-m", "10", "-o", &copied, "-w", "%{time_total}", &url];
+    let output = client.try_run(&words)?;
+    let arrived = fs::read(&copy).unwrap_or_default();
+    Ok(Download {
+        bytes: arrived.len().try_into().unwrap_or(u64::MAX),
+        intact: output.status.success() && arrived == site.file,
+        seconds: output.stdout.trim().parse().unwrap_or_default(),
+    })
+}
+
+/// What nginx serves, and where.
+struct Site {
+    root: PathBuf,
+    file: Vec<u8>,
+}
+
+impl Site {
+    fn lay_out(root: &Path) -> Result<Site, LabError> {
+        let doing = || LabError::io(format!("writing below {}", root.display()));
+        let file: Vec<u8> = pseudo_random().take(MEGABYTE).collect();
+        fs::create_dir_all(root.join("site")).map_err(doing())?;
+        fs::write(root.join("site/file"), &file).map_err(doing())?;
+        fs::write(root.join("nginx.conf"), CONFIGURATION).map_err(doing())?;
+        // The copy of an earlier download must not pass for this one's.
+        let _ = fs::remove_file(root.join("copy"));
+        Ok(Site { root: root.to_path_buf(), file })
+    }
+}
+
+/// Bytes without a period shorter than a packet (a linear congruential generator's upper bits).
+fn pseudo_random() -> impl Iterator<Item = u8> {
+    let next = |state: &u32| Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+    std::iter::successors(Some(1), next).map(|state| state.to_be_bytes()[0])
+}
+
+const MEGABYTE: usize = 1_000_000;
+const START: Duration = Duration::from_secs(5);
+
+/// One process, root, everything below the directory that `-p` names.
+const CONFIGURATION: &str = "
+daemon off;
+master_process off;
+pid nginx.pid;
+events { }
+http {
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    server { listen 80; root site; }
+}
+";

@@ -1,0 +1,155 @@
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::num::NonZeroU32;
+use std::thread;
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with};
+use serde::Serialize;
+
+use crate::host::Host;
+use crate::{LabError, wait};
+
+/// What carries the datagrams of an [`exchange`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// UDP.
+    Udp,
+    /// IPv4 itself, with this protocol number.
+    Protocol(u8),
+}
+
+/// A datagram there and the same one back. `None` where nothing arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Exchange {
+    /// The client's address as the server saw it.
+    pub seen_by_server: Option<IpAddr>,
+    /// The server's address as the client saw it in the answer.
+    pub seen_by_client: Option<IpAddr>,
+}
+
+/// Sends a datagram of `size` bytes of payload to `target`, which `server` answers with the same
+/// bytes.
+///
+/// # Errors
+/// When a socket cannot be made.
+pub fn exchange(
+    client: &Host,
+    server: &Host,
+    target: Ipv4Addr,
+    kind: Kind,
+    size: usize,
+) -> Result<Exchange, LabError> {
+    let doing = || LabError::io(format!("opening a socket for {kind:?}"));
+    let there = client.inside(|| open(kind, 0))?.map_err(doing())?;
+    let here = server.inside(|| open(kind, UDP_PORT))?.map_err(doing())?;
+    let payload: Vec<u8> = (0..=u8::MAX).cycle().take(size).collect();
+    let port = if kind == Kind::Udp { UDP_PORT } else { 0 };
+    // A refusal, such as "no route to host", is silence to the other side.
+    let _ = there.send_to(&payload, (target, port));
+    let asker = receive(&here, kind, &payload);
+    let answer = asker.and_then(|asker| {
+        here.send_to(&payload, asker).ok()?;
+        receive(&there, kind, &payload)
+    });
+    Ok(Exchange {
+        seen_by_server: asker.map(|address| address.ip()),
+        seen_by_client: answer.map(|address| address.ip()),
+    })
+}
+
+fn open(kind: Kind, port: u16) -> io::Result<UdpSocket> {
+    let socket = match kind {
+        Kind::Udp => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?,
+        Kind::Protocol(number) => {
+            let protocol = NonZeroU32::new(number.into()).map(Protocol::from_raw);
+            let flags = SocketFlags::CLOEXEC;
+            socket_with(AddressFamily::INET, SocketType::RAW, flags, protocol)?.into()
+        }
+    };
+    socket.set_read_timeout(Some(ANSWER))?;
+    Ok(socket)
+}
+
+/// Receives until `payload` arrives; a raw socket also hands over the IPv4 header.
+fn receive(socket: &UdpSocket, kind: Kind, payload: &[u8]) -> Option<SocketAddr> {
+    let mut packet = [0; 65_535];
+    loop {
+        let (length, from) = socket.recv_from(&mut packet).ok()?;
+        let packet = packet.get(..length)?;
+        let body = match kind {
+            Kind::Udp => packet,
+            Kind::Protocol(_) => packet.get(usize::from(packet.first()? & 0xf) * 4..)?,
+        };
+        if body == payload {
+            return Some(from);
+        }
+    }
+}
+
+/// A TCP connection as both its ends saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stream {
+    /// The client's address as the server saw it.
+    pub seen_by_server: IpAddr,
+    /// The server's address as the client saw it.
+    pub seen_by_client: IpAddr,
+    /// Segment size that the client sends, in bytes of payload.
+    pub mss: Option<u16>,
+}
+
+/// Opens a TCP connection to `target`, which `server` accepts, and carries a few bytes both ways.
+/// `None` when no connection came about or the bytes did not arrive.
+///
+/// # Errors
+/// When the listening socket cannot be made or `ss` cannot be run.
+pub fn stream(client: &Host, server: &Host, target: IpAddr) -> Result<Option<Stream>, LabError> {
+    let listener = server
+        .inside(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)))?
+        .map_err(LabError::io("listening on TCP"))?;
+    let port = listener.local_addr().map_err(LabError::io("listening on TCP"))?.port();
+    thread::scope(|scope| {
+        let accepted = scope.spawn(move || accept(&listener));
+        let asked = client.inside(|| ask((target, port).into()).ok())?;
+        let (Some(stream), Some(seen_by_server)) = (asked, accepted.join().ok().flatten()) else {
+            return Ok(None);
+        };
+        let Ok(peer) = stream.peer_addr() else { return Ok(None) };
+        let mss = segment_size(client, port)?;
+        Ok(Some(Stream { seen_by_server, seen_by_client: peer.ip(), mss }))
+    })
+}
+
+fn accept(listener: &TcpListener) -> Option<IpAddr> {
+    listener.set_nonblocking(true).ok()?;
+    let (mut stream, from) = wait::until("a TCP connection", CONNECT, || listener.accept().ok()).ok()?;
+    stream.set_nonblocking(false).ok()?;
+    stream.set_read_timeout(Some(ANSWER)).ok()?;
+    let mut greeting = [0; GREETING.len()];
+    stream.read_exact(&mut greeting).ok()?;
+    stream.write_all(&greeting).ok()?;
+    // Keeps the connection until the other side has looked at it and closes.
+    let _ = stream.read(&mut greeting);
+    Some(from.ip())
+}
+
+fn ask(target: SocketAddr) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect_timeout(&target, CONNECT)?;
+    stream.set_read_timeout(Some(ANSWER))?;
+    stream.write_all(GREETING)?;
+    let mut greeting = [0; GREETING.len()];
+    stream.read_exact(&mut greeting)?;
+    Ok(stream)
+}
+
+fn segment_size(client: &Host, port: u16) -> Result<Option<u16>, LabError> {
+    let filter = format!("dport = :{port}");
+    let output = client.run(&["ss", "-Htin", "state", "established", &filter])?;
+    let mut words = output.stdout.split_whitespace();
+    Ok(words.find_map(|word| word.strip_prefix("mss:")).and_then(|mss| mss.parse().ok()))
+}
+
+const UDP_PORT: u16 = 4_000;
+const GREETING: &[u8] = b"hello";
+const ANSWER: Duration = Duration::from_secs(1);
+const CONNECT: Duration = Duration::from_secs(3);

@@ -1,0 +1,70 @@
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use crate::LabError;
+use crate::host::Host;
+
+/// What a real `ping` counted.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Ping {
+    /// Requests.
+    pub sent: u32,
+    /// Answers.
+    pub received: u32,
+    /// Shortest, mean and longest round trip in milliseconds; absent when nothing came back.
+    pub rtt_ms: Option<[f64; 3]>,
+}
+
+impl Ping {
+    /// Whether every request was answered.
+    #[must_use]
+    pub fn complete(&self) -> bool {
+        self.received == self.sent && self.sent > 0
+    }
+}
+
+/// Pings `target` `count` times, 10 ms apart.
+///
+/// # Errors
+/// When ping cannot be run or its summary cannot be read.
+pub fn ping(from: &Host, target: IpAddr, count: u32) -> Result<Ping, LabError> {
+    let (count, target) = (count.to_string(), target.to_string());
+    let output = from.try_run(&["ping", "-n", "-q", "-i", "0.01", "-W", "0.5", "-c", &count, &target])?;
+    let text = format!("{}{}", output.stdout, output.stderr);
+    summary(&text).ok_or(LabError::Unreadable { tool: "ping", text })
+}
+
+fn summary(text: &str) -> Option<Ping> {
+    let counts = text.lines().find(|line| line.contains("packets transmitted"))?;
+    let mut numbers = counts.split(|c: char| !c.is_ascii_digit()).filter(|word| !word.is_empty());
+    let sent = numbers.next()?.parse().ok()?;
+    let received = numbers.next()?.parse().ok()?;
+    let times = text.lines().find_map(|line| line.strip_prefix("rtt min/avg/max/mdev = "));
+    let rtt_ms = times.and_then(|times| {
+        let mut times = times.split('/').map(str::parse);
+        Some([times.next()?.ok()?, times.next()?.ok()?, times.next()?.ok()?])
+    });
+    Some(Ping { sent, received, rtt_ms })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ping, summary};
+
+    fn check(text: &str, expected: Option<Ping>) {
+        assert_eq!(summary(text), expected, "{text}");
+    }
+
+    #[test]
+    fn summaries_are_read() {
+        let ping = |sent, received, rtt_ms| Some(Ping { sent, received, rtt_ms });
+        check(
+            "20 packets transmitted, 19 received, 5% packet loss, time 190ms\n\
+             rtt min/avg/max/mdev = 0.021/0.035/0.120/0.020 ms\n",
+            ping(20, 19, Some([0.021, 0.035, 0.120])),
+        );
+        check("3 packets transmitted, 0 received, +3 errors, 100% packet loss, time 9ms\n", ping(3, 0, None));
+        check("ping: connect: Network is unreachable\n", None);
+    }
+}

@@ -1,0 +1,86 @@
+//! The state of a host as the kernel tells it, for comparing before with after.
+//!
+//! Left out is what may differ while nothing has changed: counters, interface indexes, handles and
+//! remaining lifetimes.
+
+mod address;
+mod difference;
+mod line;
+mod sysctl;
+
+use crate::LabError;
+use crate::host::Host;
+
+use difference::difference;
+
+/// Everything of a host's network state that `down` has to bring back, as lines of text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostState {
+    sections: Vec<Section>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Section {
+    name: &'static str,
+    lines: Vec<String>,
+}
+
+impl HostState {
+    /// Reads it: links, addresses in their order, routes of all tables, rules in their order,
+    /// permanent and proxy neighbours, next hops, the nft ruleset, every `net.*` sysctl.
+    ///
+    /// # Errors
+    /// When a tool fails or a sysctl cannot be listed.
+    pub fn read(host: &Host) -> Result<HostState, LabError> {
+        let mut sections = vec![
+            section("link", line::links(&host.ip_json("-details link show")?)),
+            section("address", line::addresses(&host.ip_json("-details address show")?)),
+            section("address protocol", address::protocols(host)?),
+        ];
+        for (name, question) in TEXTS {
+            sections.push(section(name, text(host, question)?));
+        }
+        sections.push(section("nft", line::ruleset(&host.nft_json("list ruleset")?)));
+        sections.push(section("sysctl", sysctl::all(host)?));
+        Ok(HostState { sections })
+    }
+
+    /// What a later state has lost and won against this one: lines that begin with `-` and `+`.
+    /// Empty when they are equal.
+    #[must_use]
+    pub fn difference(&self, later: &HostState) -> Vec<String> {
+        let pairs = self.sections.iter().zip(&later.sections);
+        let marked = pairs.flat_map(|(before, after)| {
+            let changes = difference(&before.lines, &after.lines);
+            changes.into_iter().map(|(sign, line)| format!("{sign} {}: {line}", before.name))
+        });
+        marked.collect()
+    }
+}
+
+fn section(name: &'static str, lines: Vec<String>) -> Section {
+    Section { name, lines }
+}
+
+/// What `ip` prints in a form that is already one line per object. Routes are sorted: their order
+/// in a table means nothing; rules are not.
+fn text(host: &Host, question: &str) -> Result<Vec<String>, LabError> {
+    let words: Vec<&str> = ["ip", "-details"].into_iter().chain(question.split(' ')).collect();
+    let output = host.run(&words)?;
+    let mut lines: Vec<String> = output.stdout.lines().map(line::without_lifetime).collect();
+    if !question.contains("rule") {
+        lines.sort();
+    }
+    Ok(lines)
+}
+
+const TEXTS: [(&str, &str); 8] = [
+    ("route", "-4 route show table all"),
+    ("route6", "-6 route show table all"),
+    ("rule", "-4 rule show"),
+    ("rule6", "-6 rule show"),
+    ("neighbour", "neigh show nud permanent"),
+    ("proxy neighbour", "neigh show proxy"),
+    ("proxy neighbour6", "-6 neigh show proxy"),
+    ("nexthop", "nexthop show"),
+];

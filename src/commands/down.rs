@@ -1,0 +1,56 @@
+use straddle_intent::diff::diff;
+use straddle_intent::memory::Memory;
+use straddle_intent::plan::Plan;
+use straddle_intent::snapshot::Snapshot;
+use straddle_kernel::{Journal, Kernel as _, Live, Notebook, Turn, boot_id, settle};
+
+use crate::cli::{Exit, Place};
+use crate::complaint::Complaint;
+use crate::keep::runner;
+use crate::render;
+
+use super::Ended;
+
+/// Takes everything back. The file is not needed: marks and journal tell.
+pub(crate) fn down(place: &Place) -> Ended {
+    if let Some(runner) = runner(&place.runtime_dir)? {
+        runner.end()?;
+    }
+    let _turn = Turn::take(&place.runtime_dir, "turn")?;
+    let boot = boot_id()?;
+    let mut kernel = Live::open()?;
+    match Journal::open(&place.state_dir, &boot) {
+        Ok(mut journal) => {
+            let memory = journal.memory().clone();
+            take_back(&mut kernel, &mut journal, &memory)?;
+            journal.forget();
+            journal.close()?;
+        }
+        // A disk that can't be written is no reason to stay up: the journal can still be read.
+        Err(unwritable) => {
+            let memory = Journal::read(&place.state_dir, &boot)?;
+            anstream::eprintln!("{}", render::warning(&unwritable.to_string()));
+            take_back(&mut kernel, &mut memory.clone(), &memory)?;
+        }
+    }
+    anstream::println!("down: nothing of straddle is left on this host");
+    Ok(Exit::Done)
+}
+
+fn take_back(kernel: &mut Live, notebook: &mut dyn Notebook, memory: &Memory) -> Result<(), Complaint> {
+    let live = look(kernel, memory)?;
+    let steps = diff(&Plan::default(), &live, memory).map_err(Complaint::Conflicts)?;
+    for (index, step) in steps.iter().enumerate() {
+        anstream::println!("{}", render::taking(index, steps.len(), step));
+    }
+    let failed = settle(kernel, notebook, &steps);
+    if !failed.is_empty() {
+        return Err(Complaint::Left(failed));
+    }
+    Ok(())
+}
+
+fn look(kernel: &mut Live, memory: &Memory) -> Result<Snapshot, Complaint> {
+    let keys: Vec<_> = memory.settings.keys().cloned().collect();
+    kernel.observe(&keys).map_err(Complaint::from)
+}

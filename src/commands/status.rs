@@ -1,0 +1,45 @@
+use straddle_intent::step::Step;
+
+use crate::cli::{Exit, Place};
+use crate::keep::{Service, ask};
+use crate::render;
+use crate::site::{Look, Site};
+
+use super::Ended;
+
+/// What `status` tells.
+pub(crate) struct Status {
+    pub(crate) look: Look,
+    /// What is left to do, or in the way.
+    pub(crate) left: Vec<Vec<String>>,
+    /// What a running straddle tells.
+    pub(crate) service: Option<Service>,
+}
+
+/// Tells for each bridge whether it is in step and served, and its counters.
+pub(crate) fn status(place: &Place, json: bool) -> Ended {
+    let mut site = Site::open(place)?;
+    let look = site.look(place)?;
+    let left = match look.steps() {
+        Ok(steps) => steps.iter().map(words).collect(),
+        Err(conflicts) => conflicts.into_iter().map(|conflict| vec![conflict.message, conflict.help]).collect(),
+    };
+    let status = Status { look, left, service: ask(&place.runtime_dir) };
+    if json {
+        anstream::println!("{}", render::status_json(&status));
+    } else {
+        anstream::print!("{}", render::status(&status));
+    }
+    Ok(if status.well() { Exit::Done } else { Exit::OutOfStep })
+}
+
+fn words(step: &Step) -> Vec<String> {
+    straddle_intent::words::step(step)
+}
+
+impl Status {
+    /// Whether every bridge is in step and served.
+    pub(crate) fn well(&self) -> bool {
+        self.left.is_empty() && (self.service.is_some() || !self.look.plan.needs_serving())
+    }
+}

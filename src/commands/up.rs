@@ -1,0 +1,111 @@
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use straddle_intent::object::{NeighbourKind, Wanted};
+use straddle_intent::step::Step;
+use straddle_kernel::{Journal, Turn, apply, learn, sessions_at, undo};
+
+use crate::cli::{Exit, Place};
+use crate::complaint::Complaint;
+use crate::keep::runner;
+use crate::render;
+use crate::site::{Look, Site};
+
+use super::Ended;
+
+/// How long a gateway has to tell its link-layer address.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Takes the steps of the plan and verifies them.
+pub(crate) fn up(place: &Place, force: bool) -> Ended {
+    let mut site = Site::open(place)?;
+    let turn = Turn::take(&place.runtime_dir, "turn")?;
+    let look = raise(&mut site, place, force)?;
+    if let Some(runner) = runner(&place.runtime_dir)? {
+        // While we have the turn: the runner reads the file before it looks at the host again.
+        runner.reload()?;
+    } else if look.plan.needs_serving() {
+        anstream::println!("{}", render::needs_serving(&look.plan));
+    }
+    drop(turn);
+    Ok(Exit::Done)
+}
+
+/// Brings the host in step with the plan. Whoever calls has the turn.
+pub(crate) fn raise(site: &mut Site, place: &Place, force: bool) -> Result<Look, Complaint> {
+    learn_gateways(site, place)?;
+    let look = site.look(place)?;
+    let steps = look.steps().map_err(Complaint::Conflicts)?;
+    if !force {
+        refuse_own_session(&steps)?;
+    }
+    if steps.is_empty() {
+        anstream::println!("{}", render::in_step(&look.plan));
+        return Ok(look);
+    }
+    let mut journal = Journal::open(&place.state_dir, &site.boot)?;
+    let total = steps.len();
+    let mut progress = |index: usize, step: &Step| anstream::println!("{}", render::taking(index, total, step));
+    let taken = apply(&mut site.kernel, &mut journal, &steps, &mut progress).map_err(Complaint::Failure)?;
+    let look = verified(site, &mut journal, &taken)?;
+    journal.close()?;
+    anstream::println!("{}", render::in_step(&look.plan));
+    Ok(look)
+}
+
+/// Looks again: nothing may be left to do.
+fn verified(site: &mut Site, journal: &mut Journal, taken: &[Step]) -> Result<Look, Complaint> {
+    let left = match site.look_with(journal.memory().clone()) {
+        Ok(look) => match look.steps() {
+            Ok(steps) if steps.is_empty() => return Ok(look),
+            Ok(steps) => steps,
+            Err(conflicts) => {
+                undo(&mut site.kernel, journal, taken);
+                return Err(Complaint::Conflicts(conflicts));
+            }
+        },
+        Err(complaint) => {
+            undo(&mut site.kernel, journal, taken);
+            return Err(complaint);
+        }
+    };
+    let failed = undo(&mut site.kernel, journal, taken);
+    Err(Complaint::NotVerified { steps: left, left: failed })
+}
+
+/// While a host has its address it can ask for its gateway's link-layer address; later it asks with
+/// sender 0.0.0.0, which some hosters drop.
+pub(crate) fn learn_gateways(site: &mut Site, place: &Place) -> Result<(), Complaint> {
+    let look = site.look(place)?;
+    for wanted in &look.plan.wanted {
+        let Wanted::Pinned { dev, address } = wanted else { continue };
+        let known = look.live.neighbours.iter().chain(look.memory.displaced.iter().flat_map(|d| &d.neighbours));
+        let mut known = known.filter(|n| n.dev == *dev && n.address == *address);
+        if !known.any(|neighbour| neighbour.kind != NeighbourKind::Proxy) {
+            // Whether it answered is seen in the next look.
+            learn(dev, *address, PATIENCE)?;
+        }
+    }
+    Ok(())
+}
+
+/// The operator's own session must not arrive at an address that is about to move. sudo drops
+/// SSH_CONNECTION, so established connections count too.
+fn refuse_own_session(steps: &[Step]) -> Result<(), Complaint> {
+    for step in steps {
+        let Step::Vacate(displaced) = step else { continue };
+        let address = displaced.address;
+        let ssh = ssh_arrives_at(address);
+        let sessions = sessions_at(address)?;
+        if ssh || !sessions.is_empty() {
+            return Err(Complaint::Sessions { address, ssh, sessions });
+        }
+    }
+    Ok(())
+}
+
+/// `SSH_CONNECTION`: client address, client port, server address, server port.
+fn ssh_arrives_at(address: Ipv4Addr) -> bool {
+    let connection = std::env::var("SSH_CONNECTION").unwrap_or_default();
+    connection.split(' ').nth(2).and_then(|server| server.parse().ok()) == Some(address)
+}

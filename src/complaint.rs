@@ -1,0 +1,70 @@
+//! Everything that can end a command early, in one voice.
+
+use std::path::PathBuf;
+
+use straddle_intent::config::Diagnostic;
+use straddle_intent::diff::Conflict;
+use straddle_intent::site::Unknown;
+use straddle_intent::step::Step;
+use straddle_kernel::{Error, Failure, Session};
+
+use crate::cli::Exit;
+
+/// Why a command ended early.
+pub(crate) enum Complaint {
+    /// The file can't be read.
+    NoFile { path: PathBuf, why: std::io::Error },
+    /// Mistakes of the file.
+    Mistakes { path: PathBuf, text: String, found: Vec<Diagnostic> },
+    /// No host of the file is this one.
+    Unknown { unknown: Unknown, known: Vec<String> },
+    /// Objects of others in the way.
+    Conflicts(Vec<Conflict>),
+    /// Somebody's sessions arrive at the address about to move.
+    Sessions { address: std::net::Ipv4Addr, ssh: bool, sessions: Vec<Session> },
+    /// A step failed.
+    Failure(Box<Failure>),
+    /// After the last step something is not as the plan wants it.
+    NotVerified { steps: Vec<Step>, left: Vec<(Step, Error)> },
+    /// What `down` could not put back.
+    Left(Vec<(Step, Error)>),
+    /// The kernel or a file.
+    Kernel(Error),
+    /// The packet loops.
+    Serve(straddle_serve::Error),
+    /// The lab.
+    Lab(String),
+    /// Anything else, in words, with what to do.
+    Other { message: String, help: String },
+}
+
+impl Complaint {
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Complaint::NoFile { .. } | Complaint::Mistakes { .. } | Complaint::Unknown { .. } => Exit::Mistake,
+            Complaint::Conflicts(_) | Complaint::Sessions { .. } => Exit::Refused,
+            Complaint::Failure(failure) if !failure.left.is_empty() => Exit::Left,
+            Complaint::NotVerified { left, .. } if !left.is_empty() => Exit::Left,
+            Complaint::Left(_) => Exit::Left,
+            Complaint::Kernel(Error::Busy(_)) => Exit::Refused,
+            Complaint::Failure(_)
+            | Complaint::NotVerified { .. }
+            | Complaint::Kernel(_)
+            | Complaint::Serve(_)
+            | Complaint::Lab(_)
+            | Complaint::Other { .. } => Exit::Failed,
+        }
+    }
+}
+
+impl From<Error> for Complaint {
+    fn from(error: Error) -> Self {
+        Complaint::Kernel(error)
+    }
+}
+
+impl From<straddle_serve::Error> for Complaint {
+    fn from(error: straddle_serve::Error) -> Self {
+        Complaint::Serve(error)
+    }
+}

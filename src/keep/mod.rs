@@ -1,0 +1,222 @@
+//! The running straddle: up, serve, and whenever the kernel says that something changed, look again.
+
+mod runner;
+mod service;
+
+pub(crate) use runner::runner;
+pub(crate) use service::{Service, ask};
+
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use straddle_intent::plan::{Bridge, Plan};
+use straddle_kernel::{Turn, Watch, open_queues};
+use straddle_serve::carrier::{Carrier, Serving};
+
+use crate::cli::Place;
+use crate::commands::raise;
+use crate::complaint::Complaint;
+use crate::render;
+use crate::site::Site;
+
+use service::Door;
+
+/// How long changes of the kernel may come one after another before they are looked at.
+const SETTLE: Duration = Duration::from_millis(100);
+/// What tells nobody when it changes (sysctls, nft) is looked at this often.
+const ROUND: Duration = Duration::from_secs(30);
+
+/// The name of the lock that a running straddle holds.
+const LOCK: &str = "run";
+
+/// A straddle that stays.
+pub(crate) struct Keeper<'a> {
+    place: &'a Place,
+    site: Site,
+    plan: Plan,
+    serving: Serving,
+    watch: Watch,
+    door: Door,
+    end: UnixStream,
+    reload: UnixStream,
+    _lock: Turn,
+}
+
+enum Woken {
+    End,
+    Reload,
+    Asked,
+    Changed,
+    Ended,
+}
+
+impl<'a> Keeper<'a> {
+    /// Brings the host in step and starts to serve.
+    pub(crate) fn begin(place: &'a Place, force: bool) -> Result<Keeper<'a>, Complaint> {
+        let end = signals(&[SIGTERM, SIGINT])?;
+        let reload = signals(&[SIGHUP])?;
+        let lock = Turn::take(&place.runtime_dir, LOCK)?;
+        let mut site = Site::open(place)?;
+        // Subscribed before the first look: nothing is missed between.
+        let watch = Watch::begin()?;
+        let turn = Turn::take(&place.runtime_dir, "turn")?;
+        let plan = raise(&mut site, place, force)?.plan;
+        drop(turn);
+        let serving = serve(&plan)?;
+        let door = Door::open(&place.runtime_dir)?;
+        Ok(Keeper { place, site, plan, serving, watch, door, end, reload, _lock: lock })
+    }
+
+    /// Serves until told to end. The host stays as it is then: `down` takes it back.
+    pub(crate) fn stay(mut self) -> Result<(), Complaint> {
+        anstream::println!("ready: serving {} carriers of host {}", self.plan.bridges.len(), self.plan.host);
+        tell_systemd(sd_notify::NotifyState::Ready);
+        loop {
+            match self.wait()? {
+                Woken::End => break,
+                Woken::Asked => self.door.answer(&self.serving.report()),
+                Woken::Reload => self.reload(),
+                Woken::Changed => {
+                    self.watch.drain();
+                    self.look_again();
+                }
+                Woken::Ended => self.begin_anew(),
+            }
+        }
+        tell_systemd(sd_notify::NotifyState::Stopping);
+        anstream::println!("ended; the host stays as it is: take it back with `straddle down`");
+        Ok(())
+    }
+
+    fn wait(&mut self) -> Result<Woken, Complaint> {
+        let fds = [self.end.as_fd(), self.reload.as_fd(), self.door.fd(), self.serving.ended(), self.watch.fd()];
+        let mut fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        wait_for(&mut fds, ROUND)?;
+        let [end, reload, asked, ended, changed] = fds.map(|fd| !fd.revents().is_empty());
+        // Changes come in rows: whoever comes meanwhile is served first.
+        let quiet = |keeper: &mut Self| -> Result<Woken, Complaint> {
+            let fds = [keeper.end.as_fd(), keeper.reload.as_fd(), keeper.door.fd()];
+            let mut fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+            wait_for(&mut fds, SETTLE)?;
+            Ok(Woken::Changed)
+        };
+        Ok(match (end, reload, asked, ended, changed) {
+            (true, ..) => Woken::End,
+            (_, true, ..) => Woken::Reload,
+            (_, _, true, ..) => Woken::Asked,
+            (_, _, _, true, _) => Woken::Ended,
+            (_, _, _, _, true) => return quiet(self),
+            _ => Woken::Changed,
+        })
+    }
+
+    /// Brings the host back in step. What can't be done is told, and tried again when something changes.
+    fn look_again(&mut self) {
+        let before = self.devices();
+        let Ok(_turn) = Turn::take(&self.place.runtime_dir, "turn") else { return };
+        match self.repair() {
+            Ok(()) => {}
+            Err(complaint) => anstream::eprint!("{}", render::complaint(&complaint)),
+        }
+        if self.devices() != before {
+            self.begin_anew();
+        }
+    }
+
+    fn repair(&mut self) -> Result<(), Complaint> {
+        let look = self.site.look(self.place)?;
+        if look.steps().map_err(Complaint::Conflicts)?.is_empty() {
+            self.plan = look.plan;
+            return Ok(());
+        }
+        anstream::println!("something changed on this host; bringing it back in step:");
+        self.plan = raise(&mut self.site, self.place, true)?.plan;
+        Ok(())
+    }
+
+    /// Reads the file anew.
+    fn reload(&mut self) {
+        drain(&self.reload);
+        match Site::open(self.place) {
+            Ok(site) => {
+                self.site = site;
+                self.look_again();
+                anstream::println!("read {} anew", self.place.config.display());
+            }
+            Err(complaint) => anstream::eprint!("{}", render::complaint(&complaint)),
+        }
+    }
+
+    /// Serves what there is by now.
+    fn begin_anew(&mut self) {
+        let Ok(plan) = self.site.look(self.place).map(|look| look.plan) else { return };
+        match serve(&plan) {
+            Ok(serving) => {
+                self.serving = serving;
+                self.plan = plan;
+            }
+            Err(complaint) => anstream::eprint!("{}", render::complaint(&complaint)),
+        }
+    }
+
+    fn devices(&self) -> Vec<Bridge> {
+        self.plan.bridges.clone()
+    }
+}
+
+fn serve(plan: &Plan) -> Result<Serving, Complaint> {
+    let count = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+    let mut carriers = Vec::new();
+    for bridge in &plan.bridges {
+        let carrier = &bridge.carrier;
+        carriers.push(Carrier {
+            bridge: bridge.name.clone(),
+            kind: carrier.kind,
+            local: IpAddr::V6(carrier.local),
+            remote: IpAddr::V6(carrier.remote),
+            mtu: u16::try_from(carrier.mtu.value).unwrap_or(u16::MAX),
+            queues: open_queues(&carrier.device, count)?,
+        });
+    }
+    Ok(Serving::begin(carriers)?)
+}
+
+fn wait_for(fds: &mut [PollFd<'_>], timeout: Duration) -> Result<(), Complaint> {
+    let timeout = Timespec { tv_sec: timeout.as_secs().cast_signed(), tv_nsec: timeout.subsec_nanos().into() };
+    match poll(fds, Some(&timeout)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(errno) => Err(Complaint::Other {
+            message: format!("poll: {errno}"),
+            help: "this is a mistake of straddle: please tell its makers".into(),
+        }),
+    }
+}
+
+fn signals(which: &[i32]) -> Result<UnixStream, Complaint> {
+    let open = || -> std::io::Result<UnixStream> {
+        let (told, tell) = UnixStream::pair()?;
+        for signal in which {
+            signal_hook::low_level::pipe::register(*signal, tell.try_clone()?)?;
+        }
+        told.set_nonblocking(true)?;
+        Ok(told)
+    };
+    open().map_err(|error| Complaint::Other {
+        message: format!("signals can't be heard: {error}"),
+        help: "is the limit of open files reached? see `ulimit -n`".into(),
+    })
+}
+
+fn drain(signals: &UnixStream) {
+    let mut room = [0; 64];
+    while matches!(std::io::Read::read(&mut &*signals, &mut room), Ok(1..)) {}
+}
+
+/// Where there is no systemd nobody listens.
+fn tell_systemd(state: sd_notify::NotifyState<'_>) {
+    let _ = sd_notify::notify(&[state]);
+}

@@ -1,0 +1,59 @@
+//! Another process that is a running straddle.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use straddle_kernel::Turn;
+
+use crate::complaint::Complaint;
+
+/// A running straddle.
+pub(crate) struct Runner(OwnedFd);
+
+/// Seconds that it has to end.
+const PATIENCE: i64 = 10;
+
+/// The straddle that runs with this folder, if one does.
+pub(crate) fn runner(runtime_dir: &Path) -> Result<Option<Runner>, Complaint> {
+    let Some(pid) = Turn::holder(runtime_dir, super::LOCK)?.and_then(Pid::from_raw) else { return Ok(None) };
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(fd) => Ok(Some(Runner(fd))),
+        Err(rustix::io::Errno::SRCH) => Ok(None),
+        Err(errno) => Err(trouble(errno)),
+    }
+}
+
+impl Runner {
+    /// Has it read its file anew.
+    pub(crate) fn reload(&self) -> Result<(), Complaint> {
+        pidfd_send_signal(&self.0, Signal::HUP).map_err(trouble)
+    }
+
+    /// Ends it, and waits until it has ended.
+    pub(crate) fn end(&self) -> Result<(), Complaint> {
+        match pidfd_send_signal(&self.0, Signal::TERM) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::SRCH) => return Ok(()),
+            Err(errno) => return Err(trouble(errno)),
+        }
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        let patience = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
+        match poll(&mut fds, Some(&patience)) {
+            Ok(1..) => Ok(()),
+            Ok(0) => Err(Complaint::Other {
+                message: format!("the running straddle did not end within {PATIENCE} seconds"),
+                help: "end it yourself (systemctl stop straddle, or kill), then try again".into(),
+            }),
+            Err(errno) => Err(trouble(errno)),
+        }
+    }
+}
+
+fn trouble(errno: rustix::io::Errno) -> Complaint {
+    Complaint::Other {
+        message: format!("the running straddle can't be told: {errno}"),
+        help: "are you root? else end it yourself, then try again".into(),
+    }
+}

@@ -1,0 +1,65 @@
+//! Everything that is shown to a person or written for a script, as text.
+
+mod complaint;
+mod plan;
+mod status;
+
+pub(crate) use complaint::{complaint, warning};
+pub(crate) use plan::{in_step, needs_serving, plan, plan_json, taking};
+pub(crate) use status::{status, status_json};
+
+use anstyle::{AnsiColor, Style};
+
+/// Wraps text in a style; what is not a terminal gets it without (anstream).
+fn styled(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+fn bold(text: &str) -> String {
+    styled(Style::new().bold(), text)
+}
+
+fn dim(text: &str) -> String {
+    styled(Style::new().dimmed(), text)
+}
+
+fn coloured(colour: AnsiColor, text: &str) -> String {
+    styled(Style::new().fg_color(Some(colour.into())).bold(), text)
+}
+
+/// Text broken into lines of 80 columns, each after this indent; the first line stands behind `head`.
+fn folded(head: &str, indent: usize, text: &str) -> String {
+    let mut out = String::from(head);
+    let mut column = head.chars().count();
+    for word in text.split(' ') {
+        let width = word.chars().count();
+        if column + 1 + width > 80 && column > indent {
+            out.push('\n');
+            out.push_str(&" ".repeat(indent));
+            column = indent;
+        } else if column > 0 && !out.ends_with(' ') {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += width;
+    }
+    out.push('\n');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folding() {
+        let check = |head: &str, indent: usize, text: &str, expected: &str| {
+            assert_eq!(folded(head, indent, text), expected);
+        };
+        check("", 0, "a b", "a b\n");
+        check("  1  ", 5, "a b", "  1  a b\n");
+        let long = "x".repeat(70);
+        check("  1  ", 5, &format!("{long} yyyyyy z"), &format!("  1  {long}\n     yyyyyy z\n"));
+    }
+}

@@ -1,0 +1,84 @@
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+use straddle_intent::plan::{Bridge, Plan, kind_word};
+use straddle_intent::step::Step;
+use straddle_intent::words;
+
+use crate::cli::Place;
+
+use super::{bold, dim, folded};
+
+/// A plan with its steps, each with its undo.
+pub(crate) fn plan(place: &Place, plan: &Plan, steps: &[Step]) -> String {
+    let mut out = format!("Host {} of {}\n\n", bold(&plan.host), place.config.display());
+    for each in &plan.bridges {
+        out += &bridge(each);
+        out.push('\n');
+    }
+    if plan.bridges.is_empty() {
+        out += "No bridge of the file ends on this host.\n\n";
+    }
+    for (index, step) in steps.iter().enumerate() {
+        out += &numbered(index, step);
+    }
+    out += &match steps.len() {
+        0 => "Nothing to do: the host is in step.\n".to_string(),
+        1 => "\n1 step. Nothing was changed; take it with `straddle run`.\n".into(),
+        count => format!("\n{count} steps. Nothing was changed; take them with `straddle run`.\n"),
+    };
+    out
+}
+
+fn bridge(bridge: &Bridge) -> String {
+    let carrier = &bridge.carrier;
+    let mut out = format!("{}: {}\n", bold(&bridge.name), bridge.part);
+    let ends = format!("{}, from {} to {}", carrier.device, carrier.local, carrier.remote);
+    out += &folded("  carrier ", 10, &ends);
+    out += &folded("          ", 10, "a tun device, served by `straddle run`");
+    out += &folded("  MTU     ", 10, &carrier.mtu.to_string());
+    out
+}
+
+fn numbered(index: usize, step: &Step) -> String {
+    let mut lines = words::step(step).into_iter();
+    let mut out = folded(&format!("{:3} ", index + 1), 6, &lines.next().unwrap_or_default());
+    for line in lines {
+        out += &folded("      ", 8, &line);
+    }
+    let undo = folded("    undo:", 10, &words::undo(step));
+    let _ = writeln!(out, "{}", dim(undo.trim_end()));
+    out
+}
+
+/// One step as it is taken, in one line.
+pub(crate) fn taking(index: usize, total: usize, step: &Step) -> String {
+    let words = words::step(step).into_iter().next().unwrap_or_default();
+    let width = total.to_string().len();
+    folded(&format!("[{:>width$}/{total}]", index + 1), 4, &words).trim_end().to_string()
+}
+
+/// What is so at the end of a good `up`.
+pub(crate) fn in_step(plan: &Plan) -> String {
+    let names: Vec<&str> = plan.bridges.iter().map(|bridge| bridge.name.as_str()).collect();
+    if names.is_empty() { "in step: no bridge of the file ends on this host".into() } else { format!("in step: {}", names.join(", ")) }
+}
+
+/// What an `up` alone does not do.
+pub(crate) fn needs_serving(plan: &Plan) -> String {
+    let devices: Vec<&str> = plan.bridges.iter().map(|bridge| bridge.carrier.device.as_str()).collect();
+    let text = format!("nothing crosses {} yet: a tun device needs a process. Serve it: straddle run", devices.join(", "));
+    folded("", 2, &text).trim_end().to_string()
+}
+
+/// The same as data: the plan, and each step in words and as a value.
+pub(crate) fn plan_json(plan: &Plan, steps: &[Step]) -> String {
+    let steps: Vec<Value> = steps
+        .iter()
+        .map(|step| json!({"words": words::step(step), "undo": words::undo(step), "step": step, "inverse": step.inverse()}))
+        .collect();
+    let carrier = |bridge: &Bridge| json!({"bridge": bridge.name, "backend": "tun", "kind": kind_word(bridge.carrier.kind)});
+    let carriers: Vec<Value> = plan.bridges.iter().map(carrier).collect();
+    let value = json!({"plan": plan, "carriers": carriers, "steps": steps, "needs_serving": plan.needs_serving()});
+    format!("{value:#}")
+}

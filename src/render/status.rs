@@ -1,0 +1,106 @@
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anstyle::AnsiColor;
+use serde_json::{Value, json};
+
+use crate::commands::Status;
+
+use super::{bold, coloured, folded};
+
+/// What `status` shows to a person.
+pub(crate) fn status(status: &Status) -> String {
+    let plan = &status.look.plan;
+    let mut out = format!("Host {}\n", bold(&plan.host));
+    let service = status.service.as_ref();
+    out += &match service {
+        Some(service) => format!("served by `straddle run`, pid {}\n", service.pid),
+        None if plan.needs_serving() => {
+            format!("{}: no `straddle run` serves this host; nothing crosses its carriers\n", bad("not served"))
+        }
+        None => String::new(),
+    };
+    for bridge in &plan.bridges {
+        let word = if status.left.is_empty() { good("in step") } else { bad("not in step") };
+        out += &format!("\n{}: {}\n  {word}, MTU {}\n", bold(&bridge.name), bridge.part, bridge.carrier.mtu.value);
+        let counted = service.and_then(|service| service.carriers.iter().find(|c| c["bridge"] == bridge.name.as_str()));
+        if let Some(counted) = counted {
+            out += &counters(counted, bridge.carrier.mtu.value);
+        }
+    }
+    if !status.left.is_empty() {
+        out += "\nleft to do or in the way:\n";
+    }
+    for lines in &status.left {
+        for (index, line) in lines.iter().enumerate() {
+            out += &folded(if index == 0 { "  -" } else { "     " }, 6, line);
+        }
+    }
+    out
+}
+
+fn counters(counted: &Value, mtu: u32) -> String {
+    let number = |key: &str| counted[key].as_u64().unwrap_or(0);
+    let mut out = format!(
+        "  out {} packets, {}; in {} packets, {}\n",
+        number("packets_out"),
+        bytes(number("bytes_out")),
+        number("packets_in"),
+        bytes(number("bytes_in"))
+    );
+    let path = number("path_mtu");
+    if path < u64::from(mtu) {
+        out += &format!("  the path takes inner packets of {path} bytes only\n");
+    }
+    for drop in counted["drops"].as_array().into_iter().flatten() {
+        out += &format!("  dropped {}: {}\n", drop[1], drop[0].as_str().unwrap_or_default());
+    }
+    if let Some(then) = counted["no_tunnel_at"].as_u64() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let ago = now.saturating_sub(then);
+        out += &folded("  ", 2, &format!("{} {ago} s ago the peer's host answered that it has no such tunnel: is `straddle run` up there?", bad("no tunnel:")));
+    }
+    out
+}
+
+fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let unit = UNITS.get(unit).copied().unwrap_or_default();
+    if unit == "B" { format!("{count} B") } else { format!("{value:.1} {unit}") }
+}
+
+fn good(word: &str) -> String {
+    coloured(AnsiColor::Green, word)
+}
+
+fn bad(word: &str) -> String {
+    coloured(AnsiColor::Red, word)
+}
+
+/// The same as data.
+pub(crate) fn status_json(status: &Status) -> String {
+    let bridges: Vec<Value> = status
+        .look
+        .plan
+        .bridges
+        .iter()
+        .map(|bridge| {
+            let service = status.service.as_ref();
+            let counters = service.and_then(|s| s.carriers.iter().find(|c| c["bridge"] == bridge.name.as_str()));
+            json!({"bridge": bridge, "in_step": status.left.is_empty(), "counters": counters})
+        })
+        .collect();
+    let value = json!({
+        "host": status.look.plan.host,
+        "well": status.well(),
+        "served_by": status.service.as_ref().map(|service| service.pid),
+        "bridges": bridges,
+        "left": status.left,
+    });
+    format!("{value:#}")
+}

@@ -1,0 +1,107 @@
+//! This host and the file, brought together: what every command begins with.
+
+use std::path::Path;
+
+use straddle_intent::diff::{Conflict, diff};
+use straddle_intent::memory::Memory;
+use straddle_intent::model::{self, Model};
+use straddle_intent::object::SysctlKey;
+use straddle_intent::plan::{Facts, Plan, plan, sysctls_before};
+use straddle_intent::site::{Unknown, check, identify};
+use straddle_intent::snapshot::Snapshot;
+use straddle_intent::step::Step;
+use straddle_kernel::{Journal, Kernel, Live, boot_id};
+
+use crate::cli::Place;
+use crate::complaint::Complaint;
+
+/// The file's text and what it says.
+pub(crate) struct File {
+    text: String,
+    pub(crate) model: Model,
+}
+
+/// Reads and validates the file.
+pub(crate) fn read(path: &Path) -> Result<File, Complaint> {
+    let text =
+        std::fs::read_to_string(path).map_err(|why| Complaint::NoFile { path: path.to_path_buf(), why })?;
+    match model::read(&text) {
+        Ok(model) => Ok(File { text, model }),
+        Err(found) => Err(Complaint::Mistakes { path: path.to_path_buf(), text, found }),
+    }
+}
+
+/// This host in the file.
+pub(crate) struct Site {
+    pub(crate) model: Model,
+    pub(crate) host: String,
+    pub(crate) boot: String,
+    pub(crate) kernel: Live,
+}
+
+/// The host at one moment.
+pub(crate) struct Look {
+    pub(crate) plan: Plan,
+    pub(crate) live: Snapshot,
+    pub(crate) memory: Memory,
+}
+
+impl Site {
+    /// Reads the file, finds this host in it, and checks what the file says of it.
+    pub(crate) fn open(place: &Place) -> Result<Site, Complaint> {
+        let file = read(&place.config)?;
+        let mut kernel = Live::open()?;
+        let live = kernel.observe(&[])?;
+        let host = locate(&file, place, &live)?;
+        Ok(Site { host, boot: boot_id()?, kernel, model: file.model })
+    }
+
+    /// Looks at the kernel, with what the journal in the state folder remembers.
+    pub(crate) fn look(&mut self, place: &Place) -> Result<Look, Complaint> {
+        let memory = Journal::read(&place.state_dir, &self.boot)?;
+        self.look_with(memory)
+    }
+
+    /// Looks at the kernel. The plan needs to know a little beforehand, and wants to see more.
+    pub(crate) fn look_with(&mut self, memory: Memory) -> Result<Look, Complaint> {
+        let mut keys = sysctls_before(&self.model, &self.host);
+        keys.extend(memory.settings.keys().cloned());
+        let first = self.kernel.observe(&keys)?;
+        let draft = plan(&self.model, &self.host, &Facts { live: &first, memory: &memory });
+        keys.extend(draft.sysctls());
+        let live = self.kernel.observe(&with_disturbed(keys, &first))?;
+        let plan = plan(&self.model, &self.host, &Facts { live: &live, memory: &memory });
+        Ok(Look { plan, live, memory })
+    }
+}
+
+/// Finds this host in the file; what the file says of it must be so.
+pub(crate) fn locate(file: &File, place: &Place, live: &Snapshot) -> Result<String, Complaint> {
+    let known = || file.model.hosts.iter().map(|host| host.name.clone()).collect();
+    let host = identify(&file.model, place.host.as_deref(), live)
+        .map_err(|unknown| Complaint::Unknown { unknown, known: known() })?;
+    let found = check(host, live);
+    if found.is_empty() {
+        return Ok(host.name.clone());
+    }
+    Err(Complaint::Mistakes { path: place.config.clone(), text: file.text.clone(), found })
+}
+
+/// Whether `check` may go without this host's part: it is none of the file's.
+pub(crate) fn is_elsewhere(complaint: &Complaint) -> bool {
+    matches!(complaint, Complaint::Unknown { unknown: Unknown::Nobody | Unknown::Several(_), .. })
+}
+
+fn with_disturbed(mut keys: Vec<SysctlKey>, live: &Snapshot) -> Vec<SysctlKey> {
+    let devices: Vec<&str> = live.links.iter().map(|link| link.name.as_str()).collect();
+    let disturbed: Vec<SysctlKey> = keys.iter().flat_map(|key| key.disturbs(&devices)).collect();
+    keys.extend(disturbed);
+    keys
+}
+
+impl Look {
+    /// The work that is left.
+    pub(crate) fn steps(&self) -> Result<Vec<Step>, Vec<Conflict>> {
+        diff(&self.plan, &self.live, &self.memory)
+    }
+}

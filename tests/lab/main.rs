@@ -1,0 +1,62 @@
+//! Ring 4: stories in network namespaces, with the real binary on the real kernel.
+//!
+//! They need root. Without it each says loudly that it was skipped, and fails in CI.
+
+mod borrow;
+mod crash;
+mod foreign;
+mod guard;
+mod path;
+mod trace_free;
+
+use std::env;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use straddle_lab::process::Process;
+use straddle_lab::straddle::Straddle;
+use straddle_lab::world::{World, WorldOptions};
+use straddle_lab::{Carrier, LabError};
+
+/// The binary under test.
+fn exe() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_straddle"))
+}
+
+/// One lab at a time, so that measurements do not disturb each other; `None` without root.
+fn turn(test: &str) -> Option<MutexGuard<'static, ()>> {
+    static TURN: Mutex<()> = Mutex::new(());
+    if rustix::process::geteuid().is_root() {
+        return Some(TURN.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+    assert!(env::var_os("CI").is_none(), "{test} needs root, and CI must not skip it");
+    // Not `eprintln`, which the test harness swallows.
+    writeln!(std::io::stderr(), "SKIPPED (needs root): {test}").unwrap();
+    None
+}
+
+/// A world in which the address has moved, served on both hosts.
+struct Moved {
+    world: World,
+    straddle: Straddle,
+    running: [Process; 2],
+}
+
+impl Moved {
+    fn new(options: WorldOptions, carrier: Carrier) -> Result<Moved, LabError> {
+        let world = World::build(options)?;
+        let straddle = Straddle::borrow(&world, exe(), carrier)?;
+        let running = [straddle.on(&world.lender).run()?, straddle.on(&world.borrower).run()?];
+        Ok(Moved { world, straddle, running })
+    }
+
+    fn down(self) -> Result<World, LabError> {
+        self.straddle.on(&self.world.lender).down()?;
+        self.straddle.on(&self.world.borrower).down()?;
+        drop(self.running);
+        Ok(self.world)
+    }
+}
+
+const CARRIERS: [Carrier; 2] = [Carrier::Ip6gre, Carrier::Ip4ip6];
