@@ -38,7 +38,7 @@ pub fn borrow_bridge(options: &BorrowOptions, progress: &mut dyn FnMut(&str)) ->
     let kept = if options.keep { Some(Kept::keep(world)?) } else { None };
     drop(carrier);
     Ok(Report {
-        title: "The attempt that fails: the borrower bridged into the lender's network.".into(),
+        title: "The attempt that fails: the borrower bridged into the lender's network".into(),
         drawing: DRAWING,
         traffic: None,
         attempts: vec![own, same, control],
@@ -180,11 +180,11 @@ const NO_IP6GRE: &str = "Not checked: that plain ip6gre, which carries no Ethern
 bridge port. This kernel has no ip6gre.";
 
 const DRAWING: &str = "
-  client ──────────── inet ────────────── switch ──────────── lender: br0
-  198.51.100.10       192.0.2.1           drops every         ├─ eth0
-                      │                   source MAC but      └─ tap0
-                      │ IPv6 only         the lender's           ║ Ethernet in GRE,
-                      │                                          ║ by way of inet
-                      └─────────────────────────────── borrower: tap0
-                                                       192.0.2.158
+  client ───────── inet ──────────── switch ────────── lender: br0
+  198.51.100.10    192.0.2.1         drops every       ├─ eth0
+                   │                 source MAC but    └─ tap0
+                   │ IPv6 only       the lender's         ║ Ethernet in GRE,
+                   │                                      ║ by way of inet
+                   └───────────────────────────── borrower: tap0
+                                                  192.0.2.158
 ";

@@ -56,8 +56,7 @@ pub fn borrow(
 }
 
 fn page(carrier: Carrier, traffic: BeforeAfter, checks: Vec<Check>, kept: Option<Kept>) -> Report {
-    let title =
-        format!("Borrow 192.0.2.158: from a dual-stack lender to an IPv6-only borrower, by {carrier}.");
+    let title = format!("Borrow 192.0.2.158: a dual-stack lender, an IPv6-only borrower, {carrier}");
     Report {
         title,
         drawing: DRAWING,
@@ -98,12 +97,12 @@ const NOTE: &str = "A router without an IPv4 address of its own, as the lender i
 address is lent, signs its ICMP messages with 192.0.0.8 (RFC 7600).";
 
 const DRAWING: &str = "
-  client ──────────── inet ────────────── switch ──────────── lender
-  198.51.100.10       192.0.2.1           drops every         2001:db8:aefc::2
-                      │                   source MAC but      ║
-                      │ IPv6 only         the lender's        ║ carrier, over IPv6
-                      │                                       ║ by way of inet
-                      └────────────────────────────────────── borrower
-                                                              2001:db8:eec0::2
-                                                              192.0.2.158, lent
+  client ───────── inet ──────────── switch ────────── lender
+  198.51.100.10    192.0.2.1         drops every       2001:db8:aefc::2
+                   │                 source MAC but    ║
+                   │ IPv6 only       the lender's      ║ carrier over IPv6,
+                   │                                   ║ by way of inet
+                   └────────────────────────────────── borrower
+                                                       2001:db8:eec0::2
+                                                       192.0.2.158, lent
 ";

@@ -45,6 +45,17 @@ impl HostState {
         Ok(HostState { sections })
     }
 
+    /// The same without what follows from whether a cable is plugged in, or a tun device served:
+    /// operational state, carrier flags, `linkdown`. The kernel changes these some time later.
+    #[must_use]
+    pub fn configured(mut self) -> HostState {
+        for line in self.sections.iter_mut().flat_map(|section| &mut section.lines) {
+            let words = line.split(' ').filter(|word| !matches!(*word, "linkdown" | "dead"));
+            *line = line::without_carrier(words.collect::<Vec<_>>().join(" "));
+        }
+        self
+    }
+
     /// What a later state has lost and won against this one: lines that begin with `-` and `+`.
     /// Empty when they are equal.
     #[must_use]

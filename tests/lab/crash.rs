@@ -17,7 +17,7 @@ use straddle_lab::straddle::{Installed, Straddle};
 use straddle_lab::world::{World, WorldOptions};
 use straddle_lab::{Carrier, LabError};
 
-use crate::{exe, turn};
+use crate::{exe, same, same_up, turn};
 
 const CALLS: &str = "sendto,sendmsg,sendmmsg,ioctl,write,writev,pwrite64,rename,renameat,renameat2,\
     unlink,unlinkat,link,linkat,symlink,fsync,fdatasync,ftruncate,fallocate,mkdir,mkdirat,rmdir";
@@ -45,11 +45,7 @@ fn calls(world: &World, host: &Host, straddle: Installed<'_>) -> Result<BTreeMap
 }
 
 /// Runs `up` under strace with these options.
-fn traced(
-    host: &Host,
-    straddle: Installed<'_>,
-    options: &[&str],
-) -> Result<straddle_lab::Output, LabError> {
+fn traced(host: &Host, straddle: Installed<'_>, options: &[&str]) -> Result<straddle_lab::Output, LabError> {
     let words = straddle.words();
     let mut command = vec!["strace", "-f", "-qqq", "--seccomp-bpf"];
     command.extend(options);
@@ -65,12 +61,6 @@ fn killed(host: &Host, straddle: Installed<'_>, call: &str, count: u32) -> Resul
     Ok(traced(host, straddle, &["-o", "/dev/null", "-e", &trace, "-e", &inject])?.status.success())
 }
 
-#[track_caller]
-fn same(when: &str, expected: &HostState, host: &Host) {
-    let changes = expected.difference(&HostState::read(host).unwrap());
-    assert!(changes.is_empty(), "{when}:\n{}", changes.join("\n"));
-}
-
 fn every_kill_is_undone_and_made_good(pick: fn(&World) -> &Host) -> Result<(), LabError> {
     let world = World::build(WorldOptions::default())?;
     let straddle = Straddle::borrow(&world, exe(), Carrier::Ip6gre)?;
@@ -78,7 +68,7 @@ fn every_kill_is_undone_and_made_good(pick: fn(&World) -> &Host) -> Result<(), L
     let installed = straddle.on(host);
     let before = HostState::read(host)?;
     let calls = calls(&world, host, installed)?;
-    let up = HostState::read(host)?;
+    let up = HostState::read(host)?.configured();
     installed.down()?;
     same("after an undisturbed up and down", &before, host);
     for (call, count) in &calls {
@@ -89,7 +79,7 @@ fn every_kill_is_undone_and_made_good(pick: fn(&World) -> &Host) -> Result<(), L
             same(&format!("{when} down"), &before, host);
             killed(host, installed, call, k)?;
             installed.up()?;
-            same(&format!("{when} up"), &up, host);
+            same_up(&format!("{when} up"), &up, host);
             installed.down()?;
             same(&format!("{when} up and down"), &before, host);
         }

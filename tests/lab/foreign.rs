@@ -36,7 +36,9 @@ fn device(straddle: &Straddle, host: &Host) -> Result<String, LabError> {
     let links = host.ip_json("link show")?;
     straddle.on(host).down()?;
     let ours = |link: &&serde_json::Value| {
-        link.get("ifalias").and_then(|alias| alias.as_str()).is_some_and(|alias| alias.starts_with("straddle:"))
+        link.get("ifalias")
+            .and_then(|alias| alias.as_str())
+            .is_some_and(|alias| alias.starts_with("straddle:"))
     };
     let found = links.as_array().and_then(|links| links.iter().find(ours));
     Ok(found.and_then(|link| link.get("ifname")?.as_str()).expect("a device with our alias").to_owned())
@@ -115,13 +117,13 @@ const LENDER: &[Foreign] = &[
     Foreign {
         name: "an nft table of our name",
         ip: "",
-        nft: "table inet straddle { chain forward { type filter hook forward priority 0; policy accept; } }",
+        nft: "table inet straddle { chain forward { type filter hook forward priority 0; policy accept; }; }",
         then: Refuse("inet straddle"),
     },
     Foreign {
         name: "an nft table of our shape",
         ip: "",
-        nft: "table inet other { chain forward { type filter hook forward priority 0; policy accept; ip daddr 192.0.2.158 accept; } }",
+        nft: "table inet other { chain forward { type filter hook forward priority 0; policy accept; ip daddr 192.0.2.158 accept; }; }",
         then: LeaveIt,
     },
     Foreign {
@@ -172,7 +174,7 @@ const BORROWER: &[Foreign] = &[
     Foreign {
         name: "an nft table of our name, which a borrower has not got",
         ip: "",
-        nft: "table inet straddle { chain forward { type filter hook forward priority 0; policy accept; } }",
+        nft: "table inet straddle { chain forward { type filter hook forward priority 0; policy accept; }; }",
         then: LeaveIt,
     },
 ];

@@ -14,7 +14,9 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use straddle_lab::host::Host;
 use straddle_lab::process::Process;
+use straddle_lab::state::HostState;
 use straddle_lab::straddle::Straddle;
 use straddle_lab::world::{World, WorldOptions};
 use straddle_lab::{Carrier, LabError};
@@ -57,6 +59,20 @@ impl Moved {
         drop(self.running);
         Ok(self.world)
     }
+}
+
+/// Nothing may differ.
+#[track_caller]
+fn same(when: &str, expected: &HostState, host: &Host) {
+    let changes = expected.difference(&HostState::read(host).unwrap());
+    assert!(changes.is_empty(), "{when}: {} has changed\n{}", host.name(), changes.join("\n"));
+}
+
+/// Nothing may differ but what depends on whether a carrier is served.
+#[track_caller]
+fn same_up(when: &str, expected: &HostState, host: &Host) {
+    let changes = expected.difference(&HostState::read(host).unwrap().configured());
+    assert!(changes.is_empty(), "{when}: {} has changed\n{}", host.name(), changes.join("\n"));
 }
 
 const CARRIERS: [Carrier; 2] = [Carrier::Ip6gre, Carrier::Ip4ip6];

@@ -321,6 +321,25 @@ mod tests {
     }
 
     #[test]
+    fn an_identification_may_not_stand_without_df() {
+        let clear = |ip: &mut Ipv4Header| (ip.dont_fragment, ip.identification) = (false, 1);
+        let mut group = Group::start(&sample::tcp4(clear, |_| {}, &[5; SIZE])).unwrap();
+        assert!(!group.join(&next4(clear, |_| {}, SIZE)));
+        let next = |ip: &mut Ipv4Header| (ip.dont_fragment, ip.identification) = (false, 2);
+        assert!(group.join(&next4(next, |_| {}, SIZE)));
+    }
+
+    #[test]
+    fn a_group_is_never_longer_than_a_packet_can_be() {
+        for v6 in [false, true] {
+            let packet = |n: u32| sample::tcp(v6, |tcp| tcp.sequence_number += n * 1448, &[5; 1448]);
+            let mut group = Group::start(&packet(0)).unwrap();
+            let joined = (1..).take_while(|n| group.join(&packet(*n))).count();
+            assert_eq!((joined + 1, group.count()), (45, 45));
+        }
+    }
+
+    #[test]
     fn other_flows() {
         let group = group();
         let port = sample::tcp(false, |tcp| tcp.source_port = 80, b"x");

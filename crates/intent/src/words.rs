@@ -33,6 +33,18 @@ pub fn undo(taken: &Step) -> String {
     }
 }
 
+/// An object in one line.
+pub fn object(object: &Object) -> String {
+    match object {
+        Object::Link(link) => format!("link {}", self::link(link)),
+        Object::Address(address) => format!("addr {}", self::address(address)),
+        Object::Route(route) => format!("route {}", self::route(route)),
+        Object::Rule(rule) => format!("rule {}", self::rule(rule)),
+        Object::Neighbour(neighbour) => format!("neigh {}", self::neighbour(neighbour)),
+        Object::Filter(filter) => format!("nft table inet straddle, {} rules", filter.rules.len()),
+    }
+}
+
 fn added(object: &Object) -> Vec<String> {
     match object {
         Object::Link(link) => vec![format!("ip link add {}", self::link(link))],

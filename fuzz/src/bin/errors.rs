@@ -16,13 +16,13 @@ use straddle_wire::ip::{self, Packet};
 const FROM: Sources = Sources { v4: DUMMY4, v6: Ipv6Addr::LOCALHOST };
 
 fuzz_target!(|input: &[u8]| {
-    let Some(([choice, kind_, code, i0, i1, i2], offending)) = take(input) else {
+    let Some(([choice, icmp_type, code, i0, i1, i2], offending)) = take(input) else {
         return;
     };
     let info = u32::from_be_bytes([0, i0, i1, i2]);
     let error = match choice & 0x80 {
-        0 => OuterError::V6 { kind: kind_, code, info },
-        _ => OuterError::V4 { kind: kind_, code, info },
+        0 => OuterError::V6 { kind: icmp_type, code, info },
+        _ => OuterError::V4 { kind: icmp_type, code, info },
     };
     let _ = is_no_tunnel(error);
     let mut out = [0; MAX_ERROR];

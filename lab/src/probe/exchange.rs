@@ -111,12 +111,13 @@ pub fn stream(client: &Host, server: &Host, target: IpAddr) -> Result<Option<Str
     thread::scope(|scope| {
         let accepted = scope.spawn(move || accept(&listener));
         let asked = client.inside(|| ask((target, port).into()).ok())?;
-        let (Some(stream), Some(seen_by_server)) = (asked, accepted.join().ok().flatten()) else {
-            return Ok(None);
-        };
-        let Ok(peer) = stream.peer_addr() else { return Ok(None) };
+        let peer = asked.as_ref().and_then(|stream| stream.peer_addr().ok());
         let mss = segment_size(client, port)?;
-        Ok(Some(Stream { seen_by_server, seen_by_client: peer.ip(), mss }))
+        // The server waits for the end of the stream.
+        drop(asked);
+        let seen_by_server = accepted.join().ok().flatten();
+        let seen = peer.zip(seen_by_server);
+        Ok(seen.map(|(peer, seen_by_server)| Stream { seen_by_server, seen_by_client: peer.ip(), mss }))
     })
 }
 

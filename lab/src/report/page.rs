@@ -77,9 +77,9 @@ fn attempts(attempts: &[Attempt]) -> Vec<Row> {
         row("the gateway finds it at", &|attempt| {
             attempt.resolved.clone().unwrap_or_else(|| "no answer".into())
         }),
-        row("frames with a foreign MAC", &|attempt| attempt.frames.foreign.to_string()),
-        row("its packets into the carrier", &|attempt| attempt.to_carrier.to_string()),
-        row("its packets kept by the lender", &|attempt| attempt.to_lender.to_string()),
+        row("frames with foreign MAC", &|attempt| attempt.frames.foreign.to_string()),
+        row("into the carrier", &|attempt| attempt.to_carrier.to_string()),
+        row("kept by the lender", &|attempt| attempt.to_lender.to_string()),
     ]
 }
 

@@ -37,6 +37,15 @@ pub(super) fn without_lifetime(line: &str) -> String {
     kept.join(" ")
 }
 
+/// A line of a link without what tells whether it has a carrier.
+pub(super) fn without_carrier(mut line: String) -> String {
+    for flag in ["\"NO-CARRIER\",", ",\"LOWER_UP\""] {
+        line = line.replace(flag, "");
+    }
+    let state = ["UNKNOWN", "DOWN", "UP", "LOWERLAYERDOWN", "DORMANT"];
+    state.iter().fold(line, |line, state| line.replace(&format!("operstate {state} "), ""))
+}
+
 fn objects(list: &Value) -> impl Iterator<Item = &Map<String, Value>> {
     list.as_array().into_iter().flatten().filter_map(Value::as_object)
 }

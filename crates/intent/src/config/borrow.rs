@@ -25,11 +25,11 @@ pub struct Borrow {
     pub key: Option<Spanned<u32>>,
 }
 
-const KEYS: &[&str] = &["name", "address", "from", "to", "carrier", "key"];
+/// The keys of the section.
+pub(super) const KEYS: &[&str] = &["name", "address", "from", "to", "carrier", "key"];
 const CARRIERS: &[(&str, CarrierKind)] = &[("ip6gre", CarrierKind::Ip6gre), ("ip4ip6", CarrierKind::Ip4ip6)];
 
 pub(super) fn read(reader: &mut Reader, section: &Section<'_>) -> Borrow {
-    section.refuse_unknown(reader, KEYS);
     Borrow {
         span: section.span.clone(),
         name: section.optional(reader, "name", value::bridge_name),

@@ -25,10 +25,10 @@ pub struct Host {
     pub keys: Vec<String>,
 }
 
-const KEYS: &[&str] = &["uplink", "ipv4", "gateway4", "ipv6", "mtu"];
+/// The keys of the section.
+pub(super) const KEYS: &[&str] = &["uplink", "ipv4", "gateway4", "ipv6", "mtu"];
 
 pub(super) fn read(reader: &mut Reader, name: String, section: &Section<'_>) -> Host {
-    section.refuse_unknown(reader, KEYS);
     Host {
         name: Spanned { value: name, span: section.span.clone() },
         uplink: section.required(reader, "uplink", "\"eth0\", the device that leads to the internet", value::device),

@@ -42,13 +42,12 @@ pub fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
     let (root, syntax) = DeTable::parse_recoverable(text);
     let mut reader = Reader::new(syntax.iter().map(Diagnostic::from_syntax).collect());
     let mut config = Config::default();
-    let top = Section::new("the file".into(), 0..0, root.get_ref());
-    top.refuse_unknown(&mut reader, TOP_KEYS);
+    Section::read(&mut reader, "the file".into(), 0..0, root.get_ref(), TOP_KEYS);
     if let Some(entry) = root.get_ref().get("host") {
         config.hosts = hosts(&mut reader, entry);
     }
     if let Some(entry) = root.get_ref().get("borrow") {
-        config.borrows = entries(&mut reader, "borrow", entry, borrow::read);
+        config.borrows = entries(&mut reader, "borrow", entry, borrow::KEYS, borrow::read);
     }
     if config.hosts.is_empty() && config.borrows.is_empty() && reader.clean() {
         reader.add(0..0, "the file describes no bridge", "describe the hosts as [host.NAME] and a bridge as [[borrow]]");
@@ -74,7 +73,8 @@ fn hosts(reader: &mut Reader, entry: &Entry<'_>) -> Vec<Host> {
             );
             continue;
         };
-        let section = Section::new(format!("[host.{}]", name.get_ref()), name.span(), fields);
+        let title = format!("[host.{}]", name.get_ref());
+        let section = Section::read(reader, title, name.span(), fields, host::KEYS);
         hosts.push(host::read(reader, name.get_ref().to_string(), &section));
     }
     hosts.sort_by_key(|host| host.name.span.start);
@@ -85,6 +85,7 @@ fn entries<T>(
     reader: &mut Reader,
     recipe: &str,
     entry: &Entry<'_>,
+    keys: &[&str],
     read: fn(&mut Reader, &Section<'_>) -> T,
 ) -> Vec<T> {
     let Some(list) = entry.get_ref().as_array() else {
@@ -95,7 +96,8 @@ fn entries<T>(
     for item in list.iter() {
         match item.get_ref().as_table() {
             Some(fields) => {
-                found.push(read(reader, &Section::new(format!("[[{recipe}]]"), item.span(), fields)));
+                let section = Section::read(reader, format!("[[{recipe}]]"), item.span(), fields, keys);
+                found.push(read(reader, &section));
             }
             None => reader.add(item.span(), format!("an entry of `{recipe}` is not a table"), format!("write [[{recipe}]]")),
         }

@@ -10,15 +10,21 @@ use super::{Diagnostic, Spanned};
 /// Collects the diagnostics of a whole file.
 pub(super) struct Reader {
     found: Vec<Diagnostic>,
+    /// How many of them are the parser's own.
+    syntax: usize,
 }
 
 impl Reader {
     pub(super) fn new(found: Vec<Diagnostic>) -> Self {
-        Reader { found }
+        Reader { syntax: found.len(), found }
     }
 
     pub(super) fn add(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
-        self.found.push(Diagnostic::new(span, message, help));
+        // Where the text itself can't be read, what was made of it says nothing.
+        let unreadable = self.found.iter().take(self.syntax).any(|known| known.span.start == span.start);
+        if !unreadable {
+            self.found.push(Diagnostic::new(span, message, help));
+        }
     }
 
     pub(super) fn clean(&self) -> bool {
@@ -35,11 +41,21 @@ pub(super) struct Section<'a> {
     title: String,
     pub(super) span: Range<usize>,
     fields: &'a DeTable<'a>,
+    known: &'a [&'a str],
 }
 
 impl<'a> Section<'a> {
-    pub(super) fn new(title: String, span: Range<usize>, fields: &'a DeTable<'a>) -> Self {
-        Section { title, span, fields }
+    /// The table's fields; every key must be one of `known`.
+    pub(super) fn read(
+        reader: &mut Reader,
+        title: String,
+        span: Range<usize>,
+        fields: &'a DeTable<'a>,
+        known: &'a [&'a str],
+    ) -> Self {
+        let section = Section { title, span, fields, known };
+        section.refuse_unknown(reader);
+        section
     }
 
     /// The keys that stand in it.
@@ -47,15 +63,20 @@ impl<'a> Section<'a> {
         self.fields.keys().map(|key| key.get_ref().to_string()).collect()
     }
 
-    /// Every key must be one of `known`.
-    pub(super) fn refuse_unknown(&self, reader: &mut Reader, known: &[&str]) {
+    fn refuse_unknown(&self, reader: &mut Reader) {
         for (key, _) in self.fields.iter() {
             let word: &str = key.get_ref();
-            if !known.contains(&word) {
+            if !self.known.contains(&word) {
                 let message = format!("{} has no key `{word}`", self.title);
-                reader.add(key.span(), message, suggestion(word, known));
+                reader.add(key.span(), message, suggestion(word, self.known));
             }
         }
+    }
+
+    /// Whether an unknown key is this one, misspelt: that has its diagnostic.
+    fn misspelt(&self, key: &str) -> bool {
+        let unknown = self.fields.keys().filter(|word| !self.known.contains(&&**word.get_ref()));
+        unknown.into_iter().any(|word| likeliest(word.get_ref(), self.known) == Some(key))
     }
 
     /// A key that must be there; `example` is what a line with it looks like.
@@ -66,7 +87,7 @@ impl<'a> Section<'a> {
         example: &str,
         parse: fn(&str) -> Result<T, Complaint>,
     ) -> Option<Spanned<T>> {
-        if !self.fields.contains_key(key) {
+        if !self.fields.contains_key(key) && !self.misspelt(key) {
             reader.add(self.span.clone(), format!("{} lacks `{key}`", self.title), format!("add {key} = {example}"));
         }
         self.optional(reader, key, parse)
@@ -143,10 +164,16 @@ fn article(kind: &str) -> String {
 
 /// "write `uplink`", or the list of what there is.
 pub(crate) fn suggestion(word: &str, known: &[&str]) -> String {
-    let nearest = known.iter().map(|&candidate| (strsim::jaro_winkler(word, candidate), candidate));
-    match nearest.max_by(|a, b| a.0.total_cmp(&b.0)) {
-        Some((likeness, candidate)) if likeness > 0.8 => format!("write `{candidate}`"),
-        Some(_) => format!("known are {}", known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")),
-        None => "nothing can stand here".into(),
+    match likeliest(word, known) {
+        Some(candidate) => format!("write `{candidate}`"),
+        None if known.is_empty() => "nothing can stand here".into(),
+        None => format!("known are {}", known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")),
     }
+}
+
+/// The known word that was probably meant.
+fn likeliest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let scored = known.iter().map(|&candidate| (strsim::jaro_winkler(word, candidate), candidate));
+    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
+    best.filter(|(likeness, _)| *likeness > 0.8).map(|(_, candidate)| candidate)
 }

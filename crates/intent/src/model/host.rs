@@ -56,9 +56,11 @@ fn gateway(host: &config::Host, found: &mut Vec<Diagnostic>) {
         return;
     }
     let prefixes: Vec<String> = nets.iter().map(|net| net.trunc().to_string()).collect();
+    let inside = nets.iter().any(|net| net.contains(&gateway.value));
+    let why = if inside { "is no host's address in" } else { "is outside" };
     found.push(Diagnostic::new(
         gateway.span.clone(),
-        format!("the gateway `{}` is outside {}", gateway.value, prefixes.join(" and ")),
+        format!("the gateway `{}` {why} {}", gateway.value, prefixes.join(" and ")),
         "write a router's address inside the prefix, as `ip route show default` tells it",
     ));
 }

@@ -1,0 +1,106 @@
+//! Ring 2: `cases/NAME/config.toml` and, for a host, `live.toml` beside it; what comes out stands in
+//! `errors`, or in `plan` and `steps`. `STRADDLE_BLESS=1` writes them anew.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use straddle_intent::config::Diagnostic;
+use straddle_intent::diff::diff;
+use straddle_intent::memory::Memory;
+use straddle_intent::model::{self, Model};
+use straddle_intent::object::Wanted;
+use straddle_intent::plan::{Facts, plan};
+use straddle_intent::snapshot::Snapshot;
+use straddle_intent::{site, words};
+
+#[test]
+fn every_case_comes_out_as_written() {
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for case in cases() {
+        count += 1;
+        for (file, found) in outcome(&case) {
+            let path = case.join(&file);
+            let expected = fs::read_to_string(&path).unwrap_or_default();
+            if expected == found {
+                continue;
+            }
+            if std::env::var_os("STRADDLE_BLESS").is_some() {
+                fs::write(&path, &found).unwrap();
+            } else {
+                wrong.push(format!("{}\n--- expected\n{expected}--- found\n{found}", path.display()));
+            }
+        }
+    }
+    assert!(count >= 40, "only {count} cases were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn cases() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let mut cases: Vec<PathBuf> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.sort();
+    cases
+}
+
+fn outcome(case: &Path) -> Vec<(String, String)> {
+    let text = fs::read_to_string(case.join("config.toml")).unwrap();
+    let model = match model::read(&text) {
+        Ok(model) => model,
+        Err(found) => return vec![("errors".into(), errors(&text, &found))],
+    };
+    let Ok(live) = fs::read_to_string(case.join("live.toml")) else {
+        return vec![("errors".into(), String::new())];
+    };
+    let live: Snapshot = toml::from_str(&live).unwrap_or_else(|error| panic!("{}: {error}", case.display()));
+    on_host(&text, &model, &live)
+}
+
+fn on_host(text: &str, model: &Model, live: &Snapshot) -> Vec<(String, String)> {
+    let host = match site::identify(model, None, live) {
+        Ok(host) => host,
+        Err(unknown) => return vec![("errors".into(), format!("{unknown:?}\n"))],
+    };
+    let found = site::check(host, live);
+    if !found.is_empty() {
+        return vec![("errors".into(), errors(text, &found))];
+    }
+    let memory = Memory::default();
+    let plan = plan(model, &host.name, &Facts { live, memory: &memory });
+    let wanted: String = plan.wanted.iter().map(|wanted| format!("{}\n", line(wanted))).collect();
+    let steps = match diff(&plan, live, &memory) {
+        Ok(steps) => {
+            let lines = steps.iter().flat_map(|step| {
+                let mut lines = words::step(step);
+                lines.iter_mut().skip(1).for_each(|line| line.insert_str(0, "  "));
+                lines.push(format!("    undo: {}", words::undo(step)));
+                lines
+            });
+            lines.map(|line| line + "\n").collect()
+        }
+        Err(conflicts) => conflicts.iter().map(|c| format!("conflict: {}\n  help: {}\n", c.message, c.help)).collect(),
+    };
+    let bridges: String = plan.bridges.iter().map(|b| format!("{}: {}; MTU {}\n", b.name, b.part, b.carrier.mtu)).collect();
+    vec![("plan".into(), bridges + &wanted), ("steps".into(), steps)]
+}
+
+fn line(wanted: &Wanted) -> String {
+    match wanted {
+        Wanted::Object(object) => words::object(object),
+        Wanted::Sysctl(sysctl) => sysctl.to_string(),
+        Wanted::LooseReversePath { dev } => format!("reverse path of {dev} loose"),
+        Wanted::Vacant { address, dev } => format!("vacant {address}, from {dev}"),
+        Wanted::Pinned { dev, address } => format!("pinned {address} dev {dev}"),
+    }
+}
+
+fn errors(text: &str, found: &[Diagnostic]) -> String {
+    let mut out = String::new();
+    for diagnostic in found {
+        let (line, column) = diagnostic.position(text);
+        let offending = text.get(diagnostic.span.clone()).unwrap_or_default().lines().next().unwrap_or_default();
+        let _ = writeln!(out, "{line}:{column} {offending}\n  {}\n  help: {}", diagnostic.message, diagnostic.help);
+    }
+    out
+}
