@@ -50,8 +50,7 @@ impl HostState {
     #[must_use]
     pub fn configured(mut self) -> HostState {
         for line in self.sections.iter_mut().flat_map(|section| &mut section.lines) {
-            let words = line.split(' ').filter(|word| !matches!(*word, "linkdown" | "dead"));
-            *line = line::without_carrier(words.collect::<Vec<_>>().join(" "));
+            *line = line::without_carrier(line);
         }
         self
     }

@@ -51,7 +51,8 @@ fn taken_back(plan: &Plan, live: &Snapshot, memory: &Memory) -> Vec<Step> {
             steps.extend(restored(key, remembered, live));
         }
     }
-    for displaced in &memory.displaced {
+    // The last to go knew the fewest neighbours: it comes back first.
+    for displaced in memory.displaced.iter().rev() {
         if !wants(&Key::Vacant(displaced.address.into())) {
             steps.push(Step::Reinstate(displaced.clone()));
         }

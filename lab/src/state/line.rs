@@ -2,17 +2,30 @@
 
 use serde_json::{Map, Value};
 
-/// One line per link.
+/// One line per property of a link.
 pub(super) fn links(answer: &Value) -> Vec<String> {
-    objects(answer).map(fields).collect()
+    let mut lines = Vec::new();
+    for link in objects(answer) {
+        properties(name(link), link, &mut lines);
+    }
+    lines
+}
+
+fn properties(of: &str, object: &Map<String, Value>, lines: &mut Vec<String>) {
+    for (key, value) in object {
+        match (still(key, value), value.as_object()) {
+            (Some(_), Some(inner)) => properties(&format!("{of} {key}"), inner, lines),
+            (Some(value), None) => lines.push(format!("{of} {key} {}", word(&value))),
+            (None, _) => {}
+        }
+    }
 }
 
 /// One line per address, in the kernel's order, with its link's name.
 pub(super) fn addresses(answer: &Value) -> Vec<String> {
-    let of_link = |link: &Map<String, Value>| {
-        let name = link.get("ifname").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let addresses: Vec<String> = link.get("addr_info").map_or_else(Vec::new, links);
-        addresses.into_iter().map(move |address| format!("dev {name} {address}"))
+    let of_link = |link| {
+        let addresses = objects(Map::get(link, "addr_info").unwrap_or(&Value::Null)).map(fields);
+        addresses.map(move |address| format!("dev {} {address}", name(link)))
     };
     objects(answer).flat_map(of_link).collect()
 }
@@ -37,31 +50,31 @@ pub(super) fn without_lifetime(line: &str) -> String {
     kept.join(" ")
 }
 
-/// A line of a link without what tells whether it has a carrier.
-pub(super) fn without_carrier(mut line: String) -> String {
-    for flag in ["\"NO-CARRIER\",", ",\"LOWER_UP\""] {
-        line = line.replace(flag, "");
+/// A line without what tells whether a link has a carrier.
+pub(super) fn without_carrier(line: &str) -> String {
+    if let Some((link, _)) = line.split_once(" operstate ") {
+        return format!("{link} operstate");
     }
-    let state = ["UNKNOWN", "DOWN", "UP", "LOWERLAYERDOWN", "DORMANT"];
-    state.iter().fold(line, |line, state| line.replace(&format!("operstate {state} "), ""))
+    let words = line.split(' ').filter(|word| !matches!(*word, "linkdown" | "dead"));
+    let line = words.collect::<Vec<_>>().join(" ");
+    line.replace("\"NO-CARRIER\",", "").replace(",\"LOWER_UP\"", "")
 }
 
 fn objects(list: &Value) -> impl Iterator<Item = &Map<String, Value>> {
     list.as_array().into_iter().flatten().filter_map(Value::as_object)
 }
 
+fn name(link: &Map<String, Value>) -> &str {
+    link.get("ifname").and_then(Value::as_str).unwrap_or_default()
+}
+
 fn fields(object: &Map<String, Value>) -> String {
-    let field = |(key, value): (&String, &Value)| {
-        let value = still(key, value)?;
-        Some(match value {
-            Value::String(text) => format!("{key} {text}"),
-            other
-            @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-                format!("{key} {other}")
-            }
-        })
-    };
+    let field = |(key, value): (&String, &Value)| Some(format!("{key} {}", word(&still(key, value)?)));
     object.iter().filter_map(field).collect::<Vec<_>>().join(" ")
+}
+
+fn word(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// The part of a value that stands still.
@@ -84,9 +97,22 @@ fn still(key: &str, value: &Value) -> Option<Value> {
     })
 }
 
-/// Counters, interface indexes, handles. `addr_info` has lines of its own.
-const MOVING: [&str; 9] =
-    ["ifindex", "link_index", "handle", "packets", "bytes", "used", "expires", "addr_info", "index"];
+/// Counters, timers, interface indexes, handles. `addr_info` has lines of its own.
+const MOVING: [&str; 13] = [
+    "ifindex",
+    "link_index",
+    "handle",
+    "packets",
+    "bytes",
+    "used",
+    "expires",
+    "addr_info",
+    "index",
+    "gc_timer",
+    "hello_timer",
+    "tcn_timer",
+    "topology_change_timer",
+];
 const LIFETIMES: [&str; 2] = ["valid_life_time", "preferred_life_time"];
 
 #[cfg(test)]
@@ -100,7 +126,7 @@ mod tests {
             {"family": "inet", "local": "192.0.2.158", "valid_life_time": 4_294_967_295_u32},
             {"family": "inet", "local": "192.0.2.159", "valid_life_time": 3_600},
         ]}]);
-        assert_eq!(links(&answer), ["ifname eth0 mtu 1500"]);
+        assert_eq!(links(&answer), ["eth0 ifname eth0", "eth0 mtu 1500"]);
         let expected = [
             "dev eth0 family inet local 192.0.2.158 valid_life_time forever",
             "dev eth0 family inet local 192.0.2.159 valid_life_time limited",
