@@ -41,7 +41,9 @@ pub(crate) enum Complaint {
 impl Complaint {
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Complaint::NoFile { .. } | Complaint::Mistakes { .. } | Complaint::Unknown { .. } => Exit::Mistake,
+            Complaint::NoFile { .. } | Complaint::Mistakes { .. } | Complaint::Unknown { .. } => {
+                Exit::Mistake
+            }
             Complaint::Conflicts(_) | Complaint::Sessions { .. } => Exit::Refused,
             Complaint::Failure(failure) if !failure.left.is_empty() => Exit::Left,
             Complaint::NotVerified { left, .. } if !left.is_empty() => Exit::Left,

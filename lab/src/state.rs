@@ -76,7 +76,7 @@ fn section(name: &'static str, lines: Vec<String>) -> Section {
 /// in a table means nothing; rules are not.
 fn text(host: &Host, question: &str) -> Result<Vec<String>, LabError> {
     let words: Vec<&str> = ["ip", "-details"].into_iter().chain(question.split(' ')).collect();
-    let output = host.run(&words)?;
+    let output = host.direct(&words, "")?;
     let mut lines: Vec<String> = output.stdout.lines().map(line::without_lifetime).collect();
     if !question.contains("rule") {
         lines.sort();

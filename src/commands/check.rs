@@ -17,7 +17,9 @@ pub(crate) fn check(place: &Place, file: Option<&Path>) -> Ended {
     let live = Live::open()?.observe(&[])?;
     let whose = match locate(&file, &place, &live) {
         Ok(host) => format!("this host is `{host}`"),
-        Err(complaint) if is_elsewhere(&complaint) => "this host is none of them, or the addresses don't tell".into(),
+        Err(complaint) if is_elsewhere(&complaint) => {
+            "this host is none of them, or the addresses don't tell".into()
+        }
         Err(complaint) => return Err(complaint),
     };
     let (hosts, bridges) = (file.model.hosts.len(), file.model.borrows.len());

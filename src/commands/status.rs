@@ -22,7 +22,9 @@ pub(crate) fn status(place: &Place, json: bool) -> Ended {
     let look = site.look(place)?;
     let left = match look.steps() {
         Ok(steps) => steps.iter().map(words).collect(),
-        Err(conflicts) => conflicts.into_iter().map(|conflict| vec![conflict.message, conflict.help]).collect(),
+        Err(conflicts) => {
+            conflicts.into_iter().map(|conflict| vec![conflict.message, conflict.help]).collect()
+        }
     };
     let status = Status { look, left, service: ask(&place.runtime_dir) };
     if json {

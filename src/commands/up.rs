@@ -45,7 +45,8 @@ pub(crate) fn raise(site: &mut Site, place: &Place, force: bool) -> Result<Look,
     }
     let mut journal = Journal::open(&place.state_dir, &site.boot)?;
     let total = steps.len();
-    let mut progress = |index: usize, step: &Step| anstream::println!("{}", render::taking(index, total, step));
+    let mut progress =
+        |index: usize, step: &Step| anstream::println!("{}", render::taking(index, total, step));
     let taken = apply(&mut site.kernel, &mut journal, &steps, &mut progress).map_err(Complaint::Failure)?;
     let look = verified(site, &mut journal, &taken)?;
     journal.close()?;
@@ -79,7 +80,8 @@ pub(crate) fn learn_gateways(site: &mut Site, place: &Place) -> Result<(), Compl
     let look = site.look(place)?;
     for wanted in &look.plan.wanted {
         let Wanted::Pinned { dev, address } = wanted else { continue };
-        let known = look.live.neighbours.iter().chain(look.memory.displaced.iter().flat_map(|d| &d.neighbours));
+        let known =
+            look.live.neighbours.iter().chain(look.memory.displaced.iter().flat_map(|d| &d.neighbours));
         let mut known = known.filter(|n| n.dev == *dev && n.address == *address);
         if !known.any(|neighbour| neighbour.kind != NeighbourKind::Proxy) {
             // Whether it answered is seen in the next look.

@@ -93,7 +93,8 @@ impl<'a> Keeper<'a> {
     }
 
     fn wait(&mut self) -> Result<Woken, Complaint> {
-        let fds = [self.end.as_fd(), self.reload.as_fd(), self.door.fd(), self.serving.ended(), self.watch.fd()];
+        let fds =
+            [self.end.as_fd(), self.reload.as_fd(), self.door.fd(), self.serving.ended(), self.watch.fd()];
         let mut fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         wait_for(&mut fds, ROUND)?;
         let [end, reload, asked, ended, changed] = fds.map(|fd| !fd.revents().is_empty());
@@ -186,7 +187,8 @@ fn serve(plan: &Plan) -> Result<Serving, Complaint> {
 }
 
 fn wait_for(fds: &mut [PollFd<'_>], timeout: Duration) -> Result<(), Complaint> {
-    let timeout = Timespec { tv_sec: timeout.as_secs().cast_signed(), tv_nsec: timeout.subsec_nanos().into() };
+    let timeout =
+        Timespec { tv_sec: timeout.as_secs().cast_signed(), tv_nsec: timeout.subsec_nanos().into() };
     match poll(fds, Some(&timeout)) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(errno) => Err(Complaint::Other {

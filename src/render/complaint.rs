@@ -22,7 +22,8 @@ pub(crate) fn complaint(complaint: &Complaint) -> String {
         Complaint::Mistakes { path, text, found } => mistakes(path, text, found),
         Complaint::Unknown { unknown, known } => unknown_host(unknown, known),
         Complaint::Conflicts(conflicts) => {
-            let mut out: String = conflicts.iter().map(|conflict| error(&conflict.message, &conflict.help)).collect();
+            let mut out: String =
+                conflicts.iter().map(|conflict| error(&conflict.message, &conflict.help)).collect();
             out += "nothing was changed\n";
             out
         }
@@ -34,8 +35,12 @@ pub(crate) fn complaint(complaint: &Complaint) -> String {
             let help = "wait until it has finished; a `straddle run` ends with `straddle down`";
             error(&format!("another straddle (pid {pid}) is at work on this host"), help)
         }
-        Complaint::Kernel(why) => error(&why.to_string(), "nothing was changed; most of straddle's work needs root"),
-        Complaint::Serve(why) => error(&why.to_string(), "the host is in step, but nothing is served; serving needs root"),
+        Complaint::Kernel(why) => {
+            error(&why.to_string(), "nothing was changed; most of straddle's work needs root")
+        }
+        Complaint::Serve(why) => {
+            error(&why.to_string(), "the host is in step, but nothing is served; serving needs root")
+        }
         Complaint::Lab(why) => format!("{} {why}\n", coloured(AnsiColor::Red, "error:")),
         Complaint::Other { message, help } => error(message, help),
     }
@@ -93,11 +98,13 @@ fn own_session(address: std::net::Ipv4Addr, ssh: bool, sessions: &[Session]) -> 
     if ssh {
         message += " your own SSH session arrives at it";
     } else {
-        let some: Vec<String> = sessions.iter().take(3).map(|s| format!("{} to port {}", s.peer, s.port)).collect();
+        let some: Vec<String> =
+            sessions.iter().take(3).map(|s| format!("{} to port {}", s.peer, s.port)).collect();
         let more = if sessions.len() > 3 { ", and more" } else { "" };
         message += &format!(" connections arrive at it: {}{more}; one of them may be yours", some.join(", "));
     }
-    let mut out = error(&message, "log in over IPv6, or another address, and try again; or end them with --force");
+    let mut out =
+        error(&message, "log in over IPv6, or another address, and try again; or end them with --force");
     out += "nothing was changed\n";
     out
 }
@@ -113,7 +120,11 @@ fn help_for(failure: &Error) -> &'static str {
     match failure {
         Error::Netlink { code: 1, .. } => "this needs root (CAP_NET_ADMIN)",
         Error::File { .. } | Error::Call { .. } => "is this root, and is there room on the disk?",
-        Error::Netlink { .. } | Error::Nft(_) | Error::NoDevice(_) | Error::Busy(_) | Error::Journal { .. } => {
+        Error::Netlink { .. }
+        | Error::Nft(_)
+        | Error::NoDevice(_)
+        | Error::Busy(_)
+        | Error::Journal { .. } => {
             "the words are the kernel's; `straddle plan` shows the step among the others"
         }
     }
@@ -121,7 +132,8 @@ fn help_for(failure: &Error) -> &'static str {
 
 fn not_verified(steps: &[Step], left: &[(Step, Error)]) -> String {
     let words: Vec<String> = steps.iter().filter_map(|step| words::step(step).into_iter().next()).collect();
-    let message = format!("all steps were taken, but the host is not as planned; left to do: {}", words.join("; "));
+    let message =
+        format!("all steps were taken, but the host is not as planned; left to do: {}", words.join("; "));
     let mut out = error(&message, "something else on this host undoes it: a DHCP client, a network manager?");
     out += &way_back(left);
     out

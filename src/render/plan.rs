@@ -61,13 +61,20 @@ pub(crate) fn taking(index: usize, total: usize, step: &Step) -> String {
 /// What is so at the end of a good `up`.
 pub(crate) fn in_step(plan: &Plan) -> String {
     let names: Vec<&str> = plan.bridges.iter().map(|bridge| bridge.name.as_str()).collect();
-    if names.is_empty() { "in step: no bridge of the file ends on this host".into() } else { format!("in step: {}", names.join(", ")) }
+    if names.is_empty() {
+        "in step: no bridge of the file ends on this host".into()
+    } else {
+        format!("in step: {}", names.join(", "))
+    }
 }
 
 /// What an `up` alone does not do.
 pub(crate) fn needs_serving(plan: &Plan) -> String {
     let devices: Vec<&str> = plan.bridges.iter().map(|bridge| bridge.carrier.device.as_str()).collect();
-    let text = format!("nothing crosses {} yet: a tun device needs a process. Serve it: straddle run", devices.join(", "));
+    let text = format!(
+        "nothing crosses {} yet: a tun device needs a process. Serve it: straddle run",
+        devices.join(", ")
+    );
     folded("", 2, &text).trim_end().to_string()
 }
 
@@ -79,6 +86,7 @@ pub(crate) fn plan_json(plan: &Plan, steps: &[Step]) -> String {
         .collect();
     let carrier = |bridge: &Bridge| json!({"bridge": bridge.name, "backend": "tun", "kind": kind_word(bridge.carrier.kind)});
     let carriers: Vec<Value> = plan.bridges.iter().map(carrier).collect();
-    let value = json!({"plan": plan, "carriers": carriers, "steps": steps, "needs_serving": plan.needs_serving()});
+    let value =
+        json!({"plan": plan, "carriers": carriers, "steps": steps, "needs_serving": plan.needs_serving()});
     format!("{value:#}")
 }

@@ -15,14 +15,23 @@ pub(crate) fn status(status: &Status) -> String {
     out += &match service {
         Some(service) => format!("served by `straddle run`, pid {}\n", service.pid),
         None if plan.needs_serving() => {
-            format!("{}: no `straddle run` serves this host; nothing crosses its carriers\n", bad("not served"))
+            format!(
+                "{}: no `straddle run` serves this host; nothing crosses its carriers\n",
+                bad("not served")
+            )
         }
         None => String::new(),
     };
     for bridge in &plan.bridges {
         let word = if status.left.is_empty() { good("in step") } else { bad("not in step") };
-        out += &format!("\n{}: {}\n  {word}, MTU {}\n", bold(&bridge.name), bridge.part, bridge.carrier.mtu.value);
-        let counted = service.and_then(|service| service.carriers.iter().find(|c| c["bridge"] == bridge.name.as_str()));
+        out += &format!(
+            "\n{}: {}\n  {word}, MTU {}\n",
+            bold(&bridge.name),
+            bridge.part,
+            bridge.carrier.mtu.value
+        );
+        let counted =
+            service.and_then(|service| service.carriers.iter().find(|c| c["bridge"] == bridge.name.as_str()));
         if let Some(counted) = counted {
             out += &counters(counted, bridge.carrier.mtu.value);
         }
@@ -57,7 +66,14 @@ fn counters(counted: &Value, mtu: u32) -> String {
     if let Some(then) = counted["no_tunnel_at"].as_u64() {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let ago = now.saturating_sub(then);
-        out += &folded("  ", 2, &format!("{} {ago} s ago the peer's host answered that it has no such tunnel: is `straddle run` up there?", bad("no tunnel:")));
+        out += &folded(
+            "  ",
+            2,
+            &format!(
+                "{} {ago} s ago the peer's host answered that it has no such tunnel: is `straddle run` up there?",
+                bad("no tunnel:")
+            ),
+        );
     }
     out
 }
@@ -91,7 +107,8 @@ pub(crate) fn status_json(status: &Status) -> String {
         .iter()
         .map(|bridge| {
             let service = status.service.as_ref();
-            let counters = service.and_then(|s| s.carriers.iter().find(|c| c["bridge"] == bridge.name.as_str()));
+            let counters =
+                service.and_then(|s| s.carriers.iter().find(|c| c["bridge"] == bridge.name.as_str()));
             json!({"bridge": bridge, "in_step": status.left.is_empty(), "counters": counters})
         })
         .collect();

@@ -1,1 +1,27 @@
-fn main() {}
+//! The workspace's own tasks: `cargo xtask tidy | ci | bench`.
+
+mod bench;
+mod ci;
+mod tidy;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let task = std::env::args().nth(1).unwrap_or_default();
+    let done = match task.as_str() {
+        "tidy" => tidy::tidy(),
+        "ci" => ci::ci(),
+        "bench" => bench::bench(),
+        _ => Err("usage: cargo xtask tidy | ci | bench".into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// How a task ends: well, or in words.
+type Done = Result<(), String>;

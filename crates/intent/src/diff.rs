@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use crate::memory::{Memory, Remembered};
-use crate::object::{Key, LinkAddress, MARK, Neighbour, NeighbourKind, Object, Origin, Raw, Sysctl, SysctlKey, Wanted};
+use crate::object::{
+    Key, LinkAddress, MARK, Neighbour, NeighbourKind, Object, Origin, Raw, Sysctl, SysctlKey, Wanted,
+};
 use crate::plan::Plan;
 use crate::snapshot::Snapshot;
 use crate::step::{Setting, Step};
@@ -112,7 +114,10 @@ fn present(object: &Object, live: &Snapshot) -> Result<Option<Step>, Conflict> {
         (Object::Route(route), Object::Route(other)) => route.agrees(other),
         (Object::Address(_), _) => true,
         (Object::Neighbour(mine), Object::Neighbour(other)) => mine.same_as(other),
-        (Object::Link(_) | Object::Route(_) | Object::Rule(_) | Object::Neighbour(_) | Object::Filter(_), other) => object == other,
+        (
+            Object::Link(_) | Object::Route(_) | Object::Rule(_) | Object::Neighbour(_) | Object::Filter(_),
+            other,
+        ) => object == other,
     };
     Ok((!in_step).then(|| Step::Change { from: found, to: object.clone() }))
 }
@@ -129,7 +134,9 @@ fn found(object: &Object, live: &Snapshot) -> Result<Option<Object>, Conflict> {
     }
     let foreign = match object {
         Object::Link(link) => live.link(&link.name).map(|_| format!("a device `{}` exists", link.name)),
-        Object::Address(address) => live.addresses.iter().find(|other| other.same_as(address)).map(words::address),
+        Object::Address(address) => {
+            live.addresses.iter().find(|other| other.same_as(address)).map(words::address)
+        }
         Object::Route(_) => {
             let same = |other: &&crate::object::Route| Object::Route((*other).clone()).key() == key;
             live.routes.iter().find(same).map(|route| format!("the route `{}` exists", words::route(route)))
@@ -164,7 +171,8 @@ fn found_filter(wanted: &crate::object::Filter, live: &Snapshot) -> Result<Optio
             help: "give that table another name, or `nft delete table inet straddle`".into(),
         });
     }
-    let in_step = comments.iter().eq(wanted.rules.iter().map(|rule| rule.to_string()).collect::<Vec<_>>().iter());
+    let in_step =
+        comments.iter().eq(wanted.rules.iter().map(|rule| rule.to_string()).collect::<Vec<_>>().iter());
     Ok(Some(Object::Filter(if in_step { wanted.clone() } else { Default::default() })))
 }
 
@@ -194,7 +202,9 @@ fn loosened(dev: &str, live: &Snapshot) -> Option<Step> {
 }
 
 fn pinned(dev: &str, address: IpAddr, live: &Snapshot, memory: &Memory) -> Result<Option<Step>, Conflict> {
-    let here = |entry: &&Neighbour| entry.dev == dev && entry.address == address && entry.kind != NeighbourKind::Proxy;
+    let here = |entry: &&Neighbour| {
+        entry.dev == dev && entry.address == address && entry.kind != NeighbourKind::Proxy
+    };
     let entry = live.neighbours.iter().find(here);
     if entry.is_some_and(Neighbour::lasts) {
         return Ok(None);
@@ -204,7 +214,8 @@ fn pinned(dev: &str, address: IpAddr, live: &Snapshot, memory: &Memory) -> Resul
         return Err(unresolved(dev, address));
     };
     let kind = NeighbourKind::Permanent(LinkAddress(known.0.clone()));
-    let neighbour = Neighbour { dev: dev.into(), address, kind, origin: Origin::Straddle, raw: Raw::default() };
+    let neighbour =
+        Neighbour { dev: dev.into(), address, kind, origin: Origin::Straddle, raw: Raw::default() };
     Ok(Some(Step::Create(Object::Neighbour(neighbour))))
 }
 

@@ -23,12 +23,17 @@ pub enum Unknown {
 /// When neither tells.
 pub fn identify<'a>(model: &'a Model, given: Option<&str>, live: &Snapshot) -> Result<&'a Host, Unknown> {
     if let Some(name) = given {
-        return model.hosts.iter().find(|host| host.name == name).ok_or_else(|| Unknown::NoSuchName(name.into()));
+        return model
+            .hosts
+            .iter()
+            .find(|host| host.name == name)
+            .ok_or_else(|| Unknown::NoSuchName(name.into()));
     }
     let has = |address: IpAddr| live.holder(address).next().is_some();
     let here = |host: &&Host| host.ipv6.is_some_and(|address| has(address.into()));
     let by_ipv6: Vec<&Host> = model.hosts.iter().filter(here).collect();
-    let by_ipv4 = || model.hosts.iter().filter(|host| host.ipv4.iter().any(|net| has(net.addr().into()))).collect();
+    let by_ipv4 =
+        || model.hosts.iter().filter(|host| host.ipv4.iter().any(|net| has(net.addr().into()))).collect();
     let found: Vec<&Host> = if by_ipv6.is_empty() { by_ipv4() } else { by_ipv6 };
     match found.as_slice() {
         [host] => Ok(host),

@@ -48,7 +48,9 @@ impl Snapshot {
     pub fn ours(&self) -> Vec<Object> {
         let mut ours: Vec<Object> = Vec::new();
         ours.extend(self.links.iter().filter(|l| l.bridge.is_some()).cloned().map(Object::Link));
-        ours.extend(self.addresses.iter().filter(|a| a.origin == Origin::Straddle).cloned().map(Object::Address));
+        ours.extend(
+            self.addresses.iter().filter(|a| a.origin == Origin::Straddle).cloned().map(Object::Address),
+        );
         ours.extend(self.routes.iter().filter(|r| r.origin == Origin::Straddle).cloned().map(Object::Route));
         ours.extend(self.rules.iter().filter(|r| r.origin == Origin::Straddle).cloned().map(Object::Rule));
         let kept = self.neighbours.iter().filter(|n| n.origin == Origin::Straddle && n.lasts());
@@ -68,7 +70,12 @@ impl Snapshot {
             dev: dev.into(),
             addresses: self.ipv4_of(dev).cloned().collect(),
             routes: self.routes.iter().filter(|route| route.dst.addr().is_ipv4()).cloned().collect(),
-            neighbours: self.neighbours.iter().filter(|n| n.dev == dev && n.address.is_ipv4()).cloned().collect(),
+            neighbours: self
+                .neighbours
+                .iter()
+                .filter(|n| n.dev == dev && n.address.is_ipv4())
+                .cloned()
+                .collect(),
         }
     }
 
@@ -76,16 +83,20 @@ impl Snapshot {
     /// those that prefer it as a source, its connected prefix with what is reached through it, and,
     /// with the last address of the device, all through the device.
     pub fn routes_lost_with(&self, address: &Address) -> Vec<&Route> {
-        let others: Vec<IpNet> = self.ipv4_of(&address.dev).filter(|a| !a.same_as(address)).map(|a| a.net).collect();
+        let others: Vec<IpNet> =
+            self.ipv4_of(&address.dev).filter(|a| !a.same_as(address)).map(|a| a.net).collect();
         let through = |route: &Route| route.dev.as_deref() == Some(address.dev.as_str());
         let stranded = |route: &Route| {
             route.gateway.is_some_and(|gateway| {
-                !route.onlink && address.net.contains(&gateway) && !others.iter().any(|net| net.contains(&gateway))
+                !route.onlink
+                    && address.net.contains(&gateway)
+                    && !others.iter().any(|net| net.contains(&gateway))
             })
         };
         let lost = |route: &&Route| {
             route.dst.addr().is_ipv4()
-                && (route.source == Some(address.net.addr()) || through(route) && (others.is_empty() || stranded(route)))
+                && (route.source == Some(address.net.addr())
+                    || through(route) && (others.is_empty() || stranded(route)))
         };
         self.routes.iter().filter(lost).collect()
     }

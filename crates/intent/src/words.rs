@@ -1,6 +1,9 @@
 //! Steps in the words of ip(8), sysctl(8) and nft(8).
 
-use crate::object::{Address, Displaced, FilterRule, Link, LinkKind, MAIN, Neighbour, NeighbourKind, Object, Route, RouteKind, Rule, Selector};
+use crate::object::{
+    Address, Displaced, FilterRule, Link, LinkKind, MAIN, Neighbour, NeighbourKind, Object, Route, RouteKind,
+    Rule, Selector,
+};
 use crate::step::Step;
 
 /// A step as a list of lines: what is done, and what that takes along.
@@ -11,7 +14,9 @@ pub fn step(step: &Step) -> Vec<String> {
         Step::Change { from: _, to } => changed(to),
         Step::Set(setting) => {
             let mut lines = vec![format!("sysctl {}={}", setting.key, setting.to)];
-            lines.extend(setting.disturbed.iter().map(|(key, before)| format!("keeps in mind {key} = {before}")));
+            lines.extend(
+                setting.disturbed.iter().map(|(key, before)| format!("keeps in mind {key} = {before}")),
+            );
             lines
         }
         Step::Vacate(displaced) => vacated(displaced),
@@ -24,7 +29,9 @@ pub fn undo(taken: &Step) -> String {
     match taken {
         Step::Set(setting) => format!("sysctl {}={}", setting.key, setting.from),
         Step::Vacate(displaced) => {
-            let record = displaced.record().map_or_else(|| displaced.address.to_string(), |record| record.net.to_string());
+            let record = displaced
+                .record()
+                .map_or_else(|| displaced.address.to_string(), |record| record.net.to_string());
             format!("ip addr add {record} dev {}, then what went with it", displaced.dev)
         }
         Step::Create(_) | Step::Remove(_) | Step::Change { .. } | Step::Reinstate(_) => {
@@ -83,7 +90,8 @@ fn changed(to: &Object) -> Vec<String> {
 }
 
 fn vacated(displaced: &Displaced) -> Vec<String> {
-    let record = displaced.record().map_or_else(|| displaced.address.to_string(), |record| record.net.to_string());
+    let record =
+        displaced.record().map_or_else(|| displaced.address.to_string(), |record| record.net.to_string());
     let mut lines = vec![format!("ip addr del {record} dev {}", displaced.dev)];
     let going = crate::snapshot::Snapshot {
         addresses: displaced.addresses.clone(),
@@ -97,10 +105,13 @@ fn vacated(displaced: &Displaced) -> Vec<String> {
 }
 
 fn reinstated(displaced: &Displaced) -> Vec<String> {
-    let record = displaced.record().map_or_else(|| displaced.address.to_string(), |record| record.net.to_string());
+    let record =
+        displaced.record().map_or_else(|| displaced.address.to_string(), |record| record.net.to_string());
     let mut lines = vec![format!("ip addr add {record} dev {}", displaced.dev)];
     let worth_telling = |route: &&Route| route.kind == RouteKind::Unicast;
-    lines.extend(displaced.routes.iter().filter(worth_telling).map(|back| format!("brings back {}", route(back))));
+    lines.extend(
+        displaced.routes.iter().filter(worth_telling).map(|back| format!("brings back {}", route(back))),
+    );
     lines
 }
 

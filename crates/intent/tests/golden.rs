@@ -1,5 +1,6 @@
 //! Ring 2: `cases/NAME/config.toml` and, for a host, `live.toml` beside it; what comes out stands in
 //! `errors`, or in `plan` and `steps`. `STRADDLE_BLESS=1` writes them anew.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use std::fmt::Write as _;
 use std::fs;
@@ -79,9 +80,12 @@ fn on_host(text: &str, model: &Model, live: &Snapshot) -> Vec<(String, String)> 
             });
             lines.map(|line| line + "\n").collect()
         }
-        Err(conflicts) => conflicts.iter().map(|c| format!("conflict: {}\n  help: {}\n", c.message, c.help)).collect(),
+        Err(conflicts) => {
+            conflicts.iter().map(|c| format!("conflict: {}\n  help: {}\n", c.message, c.help)).collect()
+        }
     };
-    let bridges: String = plan.bridges.iter().map(|b| format!("{}: {}; MTU {}\n", b.name, b.part, b.carrier.mtu)).collect();
+    let bridges: String =
+        plan.bridges.iter().map(|b| format!("{}: {}; MTU {}\n", b.name, b.part, b.carrier.mtu)).collect();
     vec![("plan".into(), bridges + &wanted), ("steps".into(), steps)]
 }
 
@@ -99,8 +103,13 @@ fn errors(text: &str, found: &[Diagnostic]) -> String {
     let mut out = String::new();
     for diagnostic in found {
         let (line, column) = diagnostic.position(text);
-        let offending = text.get(diagnostic.span.clone()).unwrap_or_default().lines().next().unwrap_or_default();
-        let _ = writeln!(out, "{line}:{column} {offending}\n  {}\n  help: {}", diagnostic.message, diagnostic.help);
+        let offending =
+            text.get(diagnostic.span.clone()).unwrap_or_default().lines().next().unwrap_or_default();
+        let _ = writeln!(
+            out,
+            "{line}:{column} {offending}\n  {}\n  help: {}",
+            diagnostic.message, diagnostic.help
+        );
     }
     out
 }

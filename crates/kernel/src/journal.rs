@@ -149,7 +149,8 @@ fn begin(path: &Path, boot: &str, memory: &Memory) -> Result<File, Error> {
 }
 
 fn encode(line: &Line) -> Result<String, Error> {
-    let text = serde_json::to_string(line).map_err(|error| Error::File { path: NAME.into(), source: error.into() })?;
+    let text = serde_json::to_string(line)
+        .map_err(|error| Error::File { path: NAME.into(), source: error.into() })?;
     Ok(text + "\n")
 }
 

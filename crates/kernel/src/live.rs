@@ -54,7 +54,13 @@ impl Live {
         };
         match done {
             Err(Error::NoDevice(_)) => Ok(()),
-            Err(error) if [libc::ESRCH, libc::ENOENT, libc::EADDRNOTAVAIL, libc::ENODEV].iter().any(|&e| error.is(e)) => Ok(()),
+            Err(error)
+                if [libc::ESRCH, libc::ENOENT, libc::EADDRNOTAVAIL, libc::ENODEV]
+                    .iter()
+                    .any(|&e| error.is(e)) =>
+            {
+                Ok(())
+            }
             other => other,
         }
     }
@@ -122,7 +128,11 @@ impl Live {
     }
 
     /// Adds those addresses that are not there, in order.
-    fn readdress<'a>(&mut self, wanted: impl Iterator<Item = &'a Address>, names: &Names) -> Result<(), Error> {
+    fn readdress<'a>(
+        &mut self,
+        wanted: impl Iterator<Item = &'a Address>,
+        names: &Names,
+    ) -> Result<(), Error> {
         let present = address::dump(&mut self.socket, names)?;
         for address in wanted.filter(|address| !present.iter().any(|held| held.same_as(address))) {
             address::add(&mut self.socket, address, names)?;
@@ -131,7 +141,11 @@ impl Live {
     }
 
     /// Those IPv4 routes that are not there, what is reached directly before what is reached through it.
-    fn missing<'a>(&mut self, wanted: impl Iterator<Item = &'a Route>, names: &Names) -> Result<Vec<Route>, Error> {
+    fn missing<'a>(
+        &mut self,
+        wanted: impl Iterator<Item = &'a Route>,
+        names: &Names,
+    ) -> Result<Vec<Route>, Error> {
         let present = route::dump(&mut self.socket, names)?;
         let mut missing: Vec<Route> = Vec::new();
         for route in wanted.filter(|route| route.dst.addr().is_ipv4()) {
@@ -161,7 +175,8 @@ fn order<'a>(displaced: &'a Displaced, present: &[&'a Address]) -> Vec<&'a Addre
         address.net.addr() == displaced.address || present.iter().any(|held| held.same_as(address))
     };
     let known = displaced.addresses.iter().filter(here);
-    let since = present.iter().copied().filter(|held| !displaced.addresses.iter().any(|known| known.same_as(held)));
+    let since =
+        present.iter().copied().filter(|held| !displaced.addresses.iter().any(|known| known.same_as(held)));
     known.chain(since).collect()
 }
 

@@ -32,7 +32,8 @@ pub(crate) fn load(filter: &Filter) -> Result<(), Error> {
         "family": "inet", "table": TABLE, "name": CHAIN,
         "type": "filter", "hook": "forward", "prio": PRIORITY, "policy": "accept",
     }});
-    let mut objects = vec![json!({"add": table}), json!({"delete": table}), json!({"add": table}), json!({"add": chain})];
+    let mut objects =
+        vec![json!({"add": table}), json!({"delete": table}), json!({"add": table}), json!({"add": chain})];
     objects.extend(filter.rules.iter().map(|rule| json!({"add": {"rule": self::rule(rule)}})));
     run(objects)
 }
@@ -85,6 +86,8 @@ fn refused(error: NftablesError) -> Error {
             Error::Nft(format!("{program} can't be run ({inner}); Debian has it in the package nftables"))
         }
         NftablesError::NftFailed { stderr, .. } => Error::Nft(stderr.trim().to_string()),
-        NftablesError::NftOutputEncoding { .. } | NftablesError::NftInvalidJson(_) => Error::Nft(error.to_string()),
+        NftablesError::NftOutputEncoding { .. } | NftablesError::NftInvalidJson(_) => {
+            Error::Nft(error.to_string())
+        }
     }
 }

@@ -57,7 +57,8 @@ fn attach(name: &str, more: i32) -> Result<File, Error> {
         .custom_flags(libc::O_NONBLOCK)
         .open(path)
         .map_err(Error::file(path))?;
-    let mut request = Request { name: [0; libc::IFNAMSIZ], flags: FLAGS | more as libc::c_short, rest: [0; 22] };
+    let mut request =
+        Request { name: [0; libc::IFNAMSIZ], flags: FLAGS | more as libc::c_short, rest: [0; 22] };
     for (to, from) in request.name.iter_mut().zip(name.bytes().take(libc::IFNAMSIZ - 1)) {
         *to = from;
     }

@@ -32,7 +32,9 @@ impl Twin {
                 state.neighbours.retain(|n| Object::Neighbour(n.clone()).key() != object.key());
                 state.neighbours.push(neighbour.clone());
             }
-            Object::Filter(filter) => state.filter = Some(filter.rules.iter().map(ToString::to_string).collect()),
+            Object::Filter(filter) => {
+                state.filter = Some(filter.rules.iter().map(ToString::to_string).collect())
+            }
         }
     }
 
@@ -68,7 +70,9 @@ impl Twin {
         self.state.routes.retain(|route| !lost.contains(route));
         self.state.addresses.retain(|address| !address.same_as(&record));
         let alone = self.state.ipv4_of(&displaced.dev).next().is_none();
-        self.state.neighbours.retain(|n| !(alone && n.dev == displaced.dev && n.address.is_ipv4() && !n.lasts()));
+        self.state
+            .neighbours
+            .retain(|n| !(alone && n.dev == displaced.dev && n.address.is_ipv4() && !n.lasts()));
         Displaced { routes: lost, ..displaced.clone() }
     }
 

@@ -1,4 +1,5 @@
 //! Ring 3: every golden plan, failed and killed at every step, on the kernel's twin in memory.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -143,7 +144,12 @@ fn the_journal_remembers_as_its_memory_does() {
         let mut twin = Twin::new(story.start.clone());
         let steps = story.steps(&story.start, &Memory::default()).unwrap();
         apply(&mut twin, &mut journal, &steps, &mut |_, _| {}).unwrap();
-        assert_eq!(straddle_kernel::Journal::read(&dir, "boot").unwrap(), *journal.memory(), "{}", story.name);
+        assert_eq!(
+            straddle_kernel::Journal::read(&dir, "boot").unwrap(),
+            *journal.memory(),
+            "{}",
+            story.name
+        );
         assert_eq!(straddle_kernel::Journal::read(&dir, "another").unwrap(), Memory::default());
         journal.close().unwrap();
         fs::remove_dir_all(&dir).unwrap();

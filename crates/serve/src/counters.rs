@@ -72,7 +72,8 @@ impl Counters {
 
     pub(crate) fn report(&self, bridge: &str, path_mtu: u16) -> Report {
         let no_tunnel = self.no_tunnel.load(Relaxed);
-        let counted = Reason::ALL.iter().zip(&self.drops).map(|(reason, count)| (reason.name(), count.load(Relaxed)));
+        let counted =
+            Reason::ALL.iter().zip(&self.drops).map(|(reason, count)| (reason.name(), count.load(Relaxed)));
         Report {
             bridge: bridge.into(),
             packets_out: self.out.packets.load(Relaxed),

@@ -175,12 +175,19 @@ impl Inbox {
 
     /// The message at the head of the socket's error queue: the error, the peer it is about, and how
     /// many bytes of our packet it quotes (as the first packet of [`Inbox::packets`]).
-    pub(crate) fn error(&mut self, socket: BorrowedFd<'_>) -> io::Result<Option<(OuterError, Option<IpAddr>)>> {
+    pub(crate) fn error(
+        &mut self,
+        socket: BorrowedFd<'_>,
+    ) -> io::Result<Option<(OuterError, Option<IpAddr>)>> {
         self.prepare(0);
         let Some(message) = self.messages.first_mut() else { return Ok(None) };
         // SAFETY: the message was prepared above; what it points to lives in `self`.
         let got = unsafe {
-            libc::recvmsg(socket.as_raw_fd(), &raw mut message.msg_hdr, libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT)
+            libc::recvmsg(
+                socket.as_raw_fd(),
+                &raw mut message.msg_hdr,
+                libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT,
+            )
         };
         let got = u32::try_from(got).map_err(|_| io::Error::last_os_error())?;
         message.msg_len = got;
@@ -260,7 +267,10 @@ fn read_error(header: &libc::msghdr) -> Option<OuterError> {
     })
 }
 
-fn for_each_control<T>(header: &libc::msghdr, mut look: impl FnMut(i32, i32, *const u8) -> Option<T>) -> Option<T> {
+fn for_each_control<T>(
+    header: &libc::msghdr,
+    mut look: impl FnMut(i32, i32, *const u8) -> Option<T>,
+) -> Option<T> {
     // SAFETY: the kernel filled the control buffer and its length, which CMSG_* walk within.
     unsafe {
         let mut control = libc::CMSG_FIRSTHDR(header);

@@ -21,7 +21,8 @@ const PATIENCE: i64 = 200_000;
 pub(crate) fn open(kind: Kind) -> Result<OwnedFd, Error> {
     let family = if over_v6(kind) { AddressFamily::INET6 } else { AddressFamily::INET };
     let number = RawProtocol::new(kind.protocol().into()).map(Protocol::from_raw);
-    let socket = socket_with(family, SocketType::RAW, SocketFlags::CLOEXEC, number).map_err(Error::call("raw socket"))?;
+    let socket = socket_with(family, SocketType::RAW, SocketFlags::CLOEXEC, number)
+        .map_err(Error::call("raw socket"))?;
     let options: &[(i32, i32, i32)] = if over_v6(kind) {
         &[
             (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, HOPS),
@@ -60,7 +61,8 @@ pub(crate) fn over_v6(kind: Kind) -> bool {
 fn set<T>(socket: &OwnedFd, level: i32, name: i32, value: &T) -> io::Result<()> {
     let size = libc::socklen_t::try_from(size_of::<T>()).unwrap_or(0);
     // SAFETY: `value` points to a value of the size given, which the kernel copies.
-    let done = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, std::ptr::from_ref(value).cast(), size) };
+    let done =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, std::ptr::from_ref(value).cast(), size) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
@@ -134,6 +136,7 @@ pub(crate) fn path_mtu(address: IpAddr) -> Option<u32> {
     let mut value: i32 = 0;
     let mut size: libc::socklen_t = 4;
     // SAFETY: the option is one int, and `size` says so.
-    let done = unsafe { libc::getsockopt(probe.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut size) };
+    let done =
+        unsafe { libc::getsockopt(probe.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut size) };
     if done < 0 { None } else { u32::try_from(value).ok() }
 }

@@ -29,7 +29,8 @@ impl Diagnostic {
 
     /// Line and column (both from 1, the column in characters) of the offending text.
     pub fn position(&self, text: &str) -> (usize, usize) {
-        let start = (0..=self.span.start.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+        let start =
+            (0..=self.span.start.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
         let before = text.get(..start).unwrap_or("");
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;

@@ -31,7 +31,12 @@ pub(super) const KEYS: &[&str] = &["uplink", "ipv4", "gateway4", "ipv6", "mtu"];
 pub(super) fn read(reader: &mut Reader, name: String, section: &Section<'_>) -> Host {
     Host {
         name: Spanned { value: name, span: section.span.clone() },
-        uplink: section.required(reader, "uplink", "\"eth0\", the device that leads to the internet", value::device),
+        uplink: section.required(
+            reader,
+            "uplink",
+            "\"eth0\", the device that leads to the internet",
+            value::device,
+        ),
         ipv4: section.list(reader, "ipv4", value::ipv4_net),
         gateway4: section.optional(reader, "gateway4", value::ipv4),
         ipv6: section.optional(reader, "ipv6", value::ipv6),

@@ -8,8 +8,8 @@ mod value;
 
 pub use borrow::Borrow;
 pub use diagnostic::Diagnostic;
-pub(crate) use section::suggestion;
 pub use host::Host;
+pub(crate) use section::suggestion;
 
 use std::ops::Range;
 
@@ -50,7 +50,11 @@ pub fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
         config.borrows = entries(&mut reader, "borrow", entry, borrow::KEYS, borrow::read);
     }
     if config.hosts.is_empty() && config.borrows.is_empty() && reader.clean() {
-        reader.add(0..0, "the file describes no bridge", "describe the hosts as [host.NAME] and a bridge as [[borrow]]");
+        reader.add(
+            0..0,
+            "the file describes no bridge",
+            "describe the hosts as [host.NAME] and a bridge as [[borrow]]",
+        );
     }
     (config, reader.finish())
 }
@@ -59,7 +63,11 @@ type Entry<'a> = toml::Spanned<DeValue<'a>>;
 
 fn hosts(reader: &mut Reader, entry: &Entry<'_>) -> Vec<Host> {
     let Some(table) = entry.get_ref().as_table() else {
-        reader.add(entry.span(), "`host` is not a table", "write a section of its own for each host: [host.NAME]");
+        reader.add(
+            entry.span(),
+            "`host` is not a table",
+            "write a section of its own for each host: [host.NAME]",
+        );
         return Vec::new();
     };
     let mut hosts = Vec::new();
@@ -89,7 +97,11 @@ fn entries<T>(
     read: fn(&mut Reader, &Section<'_>) -> T,
 ) -> Vec<T> {
     let Some(list) = entry.get_ref().as_array() else {
-        reader.add(entry.span(), format!("`{recipe}` is one table"), format!("write [[{recipe}]]: there can be several"));
+        reader.add(
+            entry.span(),
+            format!("`{recipe}` is one table"),
+            format!("write [[{recipe}]]: there can be several"),
+        );
         return Vec::new();
     };
     let mut found = Vec::new();
@@ -99,7 +111,11 @@ fn entries<T>(
                 let section = Section::read(reader, format!("[[{recipe}]]"), item.span(), fields, keys);
                 found.push(read(reader, &section));
             }
-            None => reader.add(item.span(), format!("an entry of `{recipe}` is not a table"), format!("write [[{recipe}]]")),
+            None => reader.add(
+                item.span(),
+                format!("an entry of `{recipe}` is not a table"),
+                format!("write [[{recipe}]]"),
+            ),
         }
     }
     found

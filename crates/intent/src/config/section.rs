@@ -88,7 +88,11 @@ impl<'a> Section<'a> {
         parse: fn(&str) -> Result<T, Complaint>,
     ) -> Option<Spanned<T>> {
         if !self.fields.contains_key(key) && !self.misspelt(key) {
-            reader.add(self.span.clone(), format!("{} lacks `{key}`", self.title), format!("add {key} = {example}"));
+            reader.add(
+                self.span.clone(),
+                format!("{} lacks `{key}`", self.title),
+                format!("add {key} = {example}"),
+            );
         }
         self.optional(reader, key, parse)
     }
@@ -105,7 +109,11 @@ impl<'a> Section<'a> {
             Some(word) => accept(reader, value.span(), parse(word)),
             None => {
                 let kind = value.get_ref().type_str();
-                reader.add(value.span(), format!("`{key}` is {}", article(kind)), "write it in double quotes: \"…\"");
+                reader.add(
+                    value.span(),
+                    format!("`{key}` is {}", article(kind)),
+                    "write it in double quotes: \"…\"",
+                );
                 None
             }
         }
@@ -125,20 +133,30 @@ impl<'a> Section<'a> {
         for item in items.iter() {
             match item.get_ref().as_str() {
                 Some(word) => found.extend(accept(reader, item.span(), parse(word))),
-                None => reader.add(item.span(), format!("`{key}` lists strings"), "write each in double quotes: [\"…\", \"…\"]"),
+                None => reader.add(
+                    item.span(),
+                    format!("`{key}` lists strings"),
+                    "write each in double quotes: [\"…\", \"…\"]",
+                ),
             }
         }
         found
     }
 
     /// A key with a whole number from `range`.
-    pub(super) fn number(&self, reader: &mut Reader, key: &str, range: std::ops::RangeInclusive<u32>) -> Option<Spanned<u32>> {
+    pub(super) fn number(
+        &self,
+        reader: &mut Reader,
+        key: &str,
+        range: std::ops::RangeInclusive<u32>,
+    ) -> Option<Spanned<u32>> {
         let value = self.fields.get(key)?;
         let number = value.get_ref().as_integer().and_then(|int| {
             u32::from_str_radix(int.as_str(), int.radix()).ok().filter(|number| range.contains(number))
         });
         if number.is_none() {
-            let help = format!("write a whole number from {} to {}, without quotes", range.start(), range.end());
+            let help =
+                format!("write a whole number from {} to {}, without quotes", range.start(), range.end());
             reader.add(value.span(), format!("`{key}` is out of its range"), help);
         }
         number.map(|number| Spanned { value: number, span: value.span() })
@@ -167,7 +185,9 @@ pub(crate) fn suggestion(word: &str, known: &[&str]) -> String {
     match likeliest(word, known) {
         Some(candidate) => format!("write `{candidate}`"),
         None if known.is_empty() => "nothing can stand here".into(),
-        None => format!("known are {}", known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")),
+        None => {
+            format!("known are {}", known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", "))
+        }
     }
 }
 

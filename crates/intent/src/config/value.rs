@@ -48,18 +48,28 @@ pub(super) fn bridge_name(word: &str) -> Result<String, Complaint> {
 
 /// The name of a host of the file.
 pub(super) fn word(word: &str) -> Result<String, Complaint> {
-    if word.is_empty() { complain("the name is empty", "write the NAME of a [host.NAME]") } else { Ok(word.into()) }
+    if word.is_empty() {
+        complain("the name is empty", "write the NAME of a [host.NAME]")
+    } else {
+        Ok(word.into())
+    }
 }
 
 /// An IPv4 address that one host can have.
 pub(super) fn ipv4(word: &str) -> Result<Ipv4Addr, Complaint> {
     match IpAddr::from_str(word) {
         Ok(IpAddr::V4(address)) => host4(address),
-        Ok(IpAddr::V6(_)) => complain(format!("`{word}` is an IPv6 address"), "write an IPv4 address, such as \"192.0.2.158\""),
-        Err(_) if word.contains('/') => {
-            complain(format!("`{word}` has a prefix length"), format!("write the address alone: \"{}\"", head(word)))
+        Ok(IpAddr::V6(_)) => {
+            complain(format!("`{word}` is an IPv6 address"), "write an IPv4 address, such as \"192.0.2.158\"")
         }
-        Err(_) => complain(format!("`{word}` is not an IPv4 address"), "write four numbers from 0 to 255, such as \"192.0.2.158\""),
+        Err(_) if word.contains('/') => complain(
+            format!("`{word}` has a prefix length"),
+            format!("write the address alone: \"{}\"", head(word)),
+        ),
+        Err(_) => complain(
+            format!("`{word}` is not an IPv4 address"),
+            "write four numbers from 0 to 255, such as \"192.0.2.158\"",
+        ),
     }
 }
 
@@ -76,15 +86,22 @@ pub(super) fn ipv4_net(word: &str) -> Result<Ipv4Net, Complaint> {
         return Ok(net);
     }
     match IpAddr::from_str(head(word)) {
-        Ok(IpAddr::V4(address)) if word.contains('/') => {
-            complain(format!("`{word}` has no prefix length from 0 to 32"), format!("write it as `ip addr` shows it, such as \"{address}/24\""))
-        }
+        Ok(IpAddr::V4(address)) if word.contains('/') => complain(
+            format!("`{word}` has no prefix length from 0 to 32"),
+            format!("write it as `ip addr` shows it, such as \"{address}/24\""),
+        ),
         Ok(IpAddr::V4(address)) => complain(
             format!("`{word}` lacks its prefix length"),
             format!("write it as `ip addr` shows it, such as \"{address}/24\""),
         ),
-        Ok(IpAddr::V6(_)) => complain(format!("`{word}` is an IPv6 address"), "write an IPv4 address, such as \"192.0.2.158/24\""),
-        Err(_) => complain(format!("`{word}` is not an IPv4 address"), "write it as `ip addr` shows it, such as \"192.0.2.158/24\""),
+        Ok(IpAddr::V6(_)) => complain(
+            format!("`{word}` is an IPv6 address"),
+            "write an IPv4 address, such as \"192.0.2.158/24\"",
+        ),
+        Err(_) => complain(
+            format!("`{word}` is not an IPv4 address"),
+            "write it as `ip addr` shows it, such as \"192.0.2.158/24\"",
+        ),
     }
 }
 
@@ -92,12 +109,20 @@ pub(super) fn ipv4_net(word: &str) -> Result<Ipv4Net, Complaint> {
 pub(super) fn ipv6(word: &str) -> Result<Ipv6Addr, Complaint> {
     match IpAddr::from_str(word) {
         Ok(IpAddr::V6(address)) => host6(address),
-        Ok(IpAddr::V4(_)) => complain(format!("`{word}` is an IPv4 address"), "write an IPv6 address, such as \"2001:db8::2\""),
-        Err(_) if word.contains('/') => {
-            complain(format!("`{word}` has a prefix length"), format!("write the address alone: \"{}\"", head(word)))
+        Ok(IpAddr::V4(_)) => {
+            complain(format!("`{word}` is an IPv4 address"), "write an IPv6 address, such as \"2001:db8::2\"")
         }
-        Err(_) if word.contains('%') => complain(format!("`{word}` names a zone"), "write a global address, without `%`"),
-        Err(_) => complain(format!("`{word}` is not an IPv6 address"), "write an IPv6 address, such as \"2001:db8::2\""),
+        Err(_) if word.contains('/') => complain(
+            format!("`{word}` has a prefix length"),
+            format!("write the address alone: \"{}\"", head(word)),
+        ),
+        Err(_) if word.contains('%') => {
+            complain(format!("`{word}` names a zone"), "write a global address, without `%`")
+        }
+        Err(_) => complain(
+            format!("`{word}` is not an IPv6 address"),
+            "write an IPv6 address, such as \"2001:db8::2\"",
+        ),
     }
 }
 

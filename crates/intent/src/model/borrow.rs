@@ -91,12 +91,20 @@ fn one(config: &Config, entry: &config::Borrow, found: &mut Vec<Diagnostic>) -> 
     })
 }
 
-fn find<'a>(config: &'a Config, name: Option<&Spanned<String>>, found: &mut Vec<Diagnostic>) -> Option<&'a config::Host> {
+fn find<'a>(
+    config: &'a Config,
+    name: Option<&Spanned<String>>,
+    found: &mut Vec<Diagnostic>,
+) -> Option<&'a config::Host> {
     let name = name?;
     let host = config.hosts.iter().find(|host| host.name.value == name.value);
     if host.is_none() {
         let known: Vec<&str> = config.hosts.iter().map(|host| host.name.value.as_str()).collect();
-        let help = if known.is_empty() { format!("describe it as [host.{}]", name.value) } else { suggestion(&name.value, &known) };
+        let help = if known.is_empty() {
+            format!("describe it as [host.{}]", name.value)
+        } else {
+            suggestion(&name.value, &known)
+        };
         found.push(Diagnostic::new(name.span.clone(), format!("no host is called `{}`", name.value), help));
     }
     host
@@ -131,7 +139,12 @@ fn lent(host: &config::Host, address: &Spanned<Ipv4Addr>, found: &mut Vec<Diagno
         let listed: Vec<String> = host.ipv4.iter().map(|net| net.value.to_string()).collect();
         found.push(Diagnostic::new(
             address.span.clone(),
-            format!("[host.{}] can't lend `{}`: its ipv4 is {}", host.name.value, address.value, listed.join(", ")),
+            format!(
+                "[host.{}] can't lend `{}`: its ipv4 is {}",
+                host.name.value,
+                address.value,
+                listed.join(", ")
+            ),
             "write an address that the lender has, or add this one to its `ipv4`",
         ));
     }
@@ -147,14 +160,22 @@ fn gateway(host: &config::Host, found: &mut Vec<Diagnostic>) -> Option<Ipv4Addr>
 }
 
 /// The address must not be what its own carrier stands on.
-fn not_underlay(address: &Spanned<Ipv4Addr>, from: Option<&config::Host>, to: &config::Host, found: &mut Vec<Diagnostic>) {
+fn not_underlay(
+    address: &Spanned<Ipv4Addr>,
+    from: Option<&config::Host>,
+    to: &config::Host,
+    found: &mut Vec<Diagnostic>,
+) {
     for end in [from, Some(to)].into_iter().flatten() {
         if let Some(endpoint) = &end.ipv6
             && embeds(endpoint.value, address.value)
         {
             found.push(Diagnostic::new(
                 endpoint.span.clone(),
-                format!("the carrier would stand on the borrowed address: `{}` contains {}", endpoint.value, address.value),
+                format!(
+                    "the carrier would stand on the borrowed address: `{}` contains {}",
+                    endpoint.value, address.value
+                ),
                 "write an IPv6 address that lives without that IPv4 address",
             ));
         }
@@ -162,7 +183,12 @@ fn not_underlay(address: &Spanned<Ipv4Addr>, from: Option<&config::Host>, to: &c
     for net in to.ipv4.iter().filter(|net| net.value.contains(&address.value)) {
         found.push(Diagnostic::new(
             address.span.clone(),
-            format!("`{}` is inside {}, the network that [host.{}] stands in", address.value, net.value.trunc(), to.name.value),
+            format!(
+                "`{}` is inside {}, the network that [host.{}] stands in",
+                address.value,
+                net.value.trunc(),
+                to.name.value
+            ),
             format!("give [host.{}] the address directly: it needs no carrier", to.name.value),
         ));
     }
@@ -183,7 +209,11 @@ fn kind(entry: &config::Borrow, found: &mut Vec<Diagnostic>) -> Option<Kind> {
         CarrierKind::Ip4ip6 => {
             if let Some(key) = key {
                 let message = "ip4ip6 has no keys";
-                found.push(Diagnostic::new(key.span.clone(), message, "leave `key` out, or write carrier = \"ip6gre\""));
+                found.push(Diagnostic::new(
+                    key.span.clone(),
+                    message,
+                    "leave `key` out, or write carrier = \"ip6gre\"",
+                ));
                 return None;
             }
             Some(Kind::Ip4ip6)
@@ -196,26 +226,42 @@ fn name(entry: &config::Borrow, address: Ipv4Addr) -> String {
 }
 
 fn device(entry: &config::Borrow, address: Ipv4Addr) -> String {
-    entry.name.as_ref().map_or_else(|| format!("st-{:08x}", u32::from(address)), |name| format!("st-{}", name.value))
+    entry
+        .name
+        .as_ref()
+        .map_or_else(|| format!("st-{:08x}", u32::from(address)), |name| format!("st-{}", name.value))
 }
 
 fn same_address_twice(entry: &config::Borrow, earlier: &[config::Borrow], found: &mut Vec<Diagnostic>) {
     let Some(address) = &entry.address else { return };
     if earlier.iter().filter_map(|other| other.address.as_ref()).any(|other| other.value == address.value) {
         let message = format!("two bridges borrow `{}`", address.value);
-        found.push(Diagnostic::new(address.span.clone(), message, "an address has one borrower: delete one of the two"));
+        found.push(Diagnostic::new(
+            address.span.clone(),
+            message,
+            "an address has one borrower: delete one of the two",
+        ));
     }
 }
 
 fn same_name_twice(entry: &config::Borrow, earlier: &[config::Borrow], found: &mut Vec<Diagnostic>) {
     let Some(name) = &entry.name else { return };
     if earlier.iter().filter_map(|other| other.name.as_ref()).any(|other| other.value == name.value) {
-        found.push(Diagnostic::new(name.span.clone(), format!("two bridges are called `{}`", name.value), "give each its own name"));
+        found.push(Diagnostic::new(
+            name.span.clone(),
+            format!("two bridges are called `{}`", name.value),
+            "give each its own name",
+        ));
     }
 }
 
 /// The kernel and the peer tell carriers apart by addresses, protocol and key alone.
-fn same_carrier_twice(borrow: &Borrow, entry: &config::Borrow, earlier: &[Borrow], found: &mut Vec<Diagnostic>) {
+fn same_carrier_twice(
+    borrow: &Borrow,
+    entry: &config::Borrow,
+    earlier: &[Borrow],
+    found: &mut Vec<Diagnostic>,
+) {
     let ends = |borrow: &Borrow| {
         let (a, b) = (borrow.lender.endpoint, borrow.borrower.endpoint);
         (a.min(b), a.max(b), borrow.kind)
@@ -223,7 +269,10 @@ fn same_carrier_twice(borrow: &Borrow, entry: &config::Borrow, earlier: &[Borrow
     if let Some(other) = earlier.iter().find(|other| ends(other) == ends(borrow)) {
         found.push(Diagnostic::new(
             entry.address.as_ref().map_or(entry.span.clone(), |address| address.span.clone()),
-            format!("{} and {} would have the same carrier: same hosts, same kind, same key", other.name, borrow.name),
+            format!(
+                "{} and {} would have the same carrier: same hosts, same kind, same key",
+                other.name, borrow.name
+            ),
             "add a `key` of its own: carrier = \"ip6gre\" and, say, key = 2",
         ));
     }

@@ -66,7 +66,8 @@ fn gateway(host: &config::Host, found: &mut Vec<Diagnostic>) {
 }
 
 fn usable(net: Ipv4Net, address: Ipv4Addr) -> bool {
-    net.contains(&address) && (net.prefix_len() == 31 || (address != net.network() && address != net.broadcast()))
+    net.contains(&address)
+        && (net.prefix_len() == 31 || (address != net.network() && address != net.broadcast()))
 }
 
 fn twice(host: &config::Host, other: &config::Host, found: &mut Vec<Diagnostic>) {
@@ -74,7 +75,11 @@ fn twice(host: &config::Host, other: &config::Host, found: &mut Vec<Diagnostic>)
     if let (Some(mine), Some(theirs)) = (&host.ipv6, &other.ipv6)
         && mine.value == theirs.value
     {
-        found.push(Diagnostic::new(mine.span.clone(), format!("two hosts with the address `{}`", mine.value), help.clone()));
+        found.push(Diagnostic::new(
+            mine.span.clone(),
+            format!("two hosts with the address `{}`", mine.value),
+            help.clone(),
+        ));
     }
     for mine in &host.ipv4 {
         if other.ipv4.iter().any(|theirs| theirs.value.addr() == mine.value.addr()) {

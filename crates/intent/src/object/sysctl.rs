@@ -53,7 +53,8 @@ impl SysctlKey {
             _ => return Vec::new(),
         };
         let every = devices.iter().copied().chain(["all", "default"]);
-        let mut keys: Vec<SysctlKey> = every.map(|dev| SysctlKey(format!("net/{family}/conf/{dev}/forwarding"))).collect();
+        let mut keys: Vec<SysctlKey> =
+            every.map(|dev| SysctlKey(format!("net/{family}/conf/{dev}/forwarding"))).collect();
         if family == "ipv4" {
             keys.push(SysctlKey("net/ipv4/ip_forward".into()));
         }
@@ -84,7 +85,8 @@ mod tests {
 
     #[test]
     fn device_of_a_key() {
-        let check = |key: &str, device: Option<&str>| assert_eq!(SysctlKey(key.into()).device(), device, "{key}");
+        let check =
+            |key: &str, device: Option<&str>| assert_eq!(SysctlKey(key.into()).device(), device, "{key}");
         check("net/ipv4/conf/eth0.7/forwarding", Some("eth0.7"));
         check("net/ipv4/neigh/eth0/proxy_delay", Some("eth0"));
         check("net/ipv4/conf/all/forwarding", None);

@@ -8,8 +8,8 @@ use straddle_encap::Kind;
 use crate::DUMMY4;
 use crate::model::{Borrow, End};
 use crate::object::{
-    Address, Filter, FilterRule, Link, LinkKind, MAIN, Match, Neighbour, NeighbourKind, Object, Origin, Raw, Route, Rule,
-    Selector, Sysctl, SysctlKey, Verdict, Wanted,
+    Address, Filter, FilterRule, Link, LinkKind, MAIN, Match, Neighbour, NeighbourKind, Object, Origin, Raw,
+    Route, Rule, Selector, Sysctl, SysctlKey, Verdict, Wanted,
 };
 
 use super::{Bridge, Carrier, Facts, Mtu, Plan, kind_word};
@@ -37,8 +37,13 @@ pub(super) fn add(plan: &mut Plan, borrow: &Borrow, index: usize, facts: &Facts<
 }
 
 fn bridge(borrow: &Borrow, part: String, here: &End, there: &End, mtu: Mtu) -> Bridge {
-    let carrier =
-        Carrier { device: borrow.device.clone(), kind: borrow.kind, local: here.endpoint, remote: there.endpoint, mtu };
+    let carrier = Carrier {
+        device: borrow.device.clone(),
+        kind: borrow.kind,
+        local: here.endpoint,
+        remote: there.endpoint,
+        mtu,
+    };
     let part = format!("{part} over {}", kind_word(borrow.kind));
     Bridge { name: borrow.name.clone(), recipe: "borrow", part, carrier }
 }
@@ -64,7 +69,13 @@ fn lend(wanted: &mut Vec<Wanted>, borrow: &Borrow, table: u32, mtu: &Mtu, facts:
     wanted.push(object(Object::Route(by_gateway(table, uplink, borrow.gateway, 0))));
     wanted.push(object(Object::Route(by_gateway(MAIN, uplink, borrow.gateway, METRIC + 1))));
     let kind = NeighbourKind::Proxy;
-    let neighbour = Neighbour { dev: uplink.into(), address: address.into(), kind, origin: Origin::Straddle, raw: Raw::default() };
+    let neighbour = Neighbour {
+        dev: uplink.into(),
+        address: address.into(),
+        kind,
+        origin: Origin::Straddle,
+        raw: Raw::default(),
+    };
     wanted.push(object(Object::Neighbour(neighbour)));
 }
 
@@ -81,7 +92,11 @@ fn take(wanted: &mut Vec<Wanted>, borrow: &Borrow, table: u32, mtu: &Mtu) {
     wanted.push(object(Object::Route(Route { source, ..Route::through(table, everywhere(), dev) })));
     wanted.push(object(Object::Rule(rule(from(), TABLE, MAIN, true))));
     wanted.push(object(Object::Rule(rule(from(), TABLE + 1, table, false))));
-    wanted.push(object(Object::Route(Route { source, metric: METRIC, ..Route::through(MAIN, everywhere(), dev) })));
+    wanted.push(object(Object::Route(Route {
+        source,
+        metric: METRIC,
+        ..Route::through(MAIN, everywhere(), dev)
+    })));
 }
 
 /// The device, with link-local addresses of its own choosing: random ones can't be next hops.
@@ -133,7 +148,12 @@ fn filter(borrow: &Borrow, mtu: &Mtu, facts: &Facts<'_>) -> Filter {
 }
 
 fn by_gateway(table: u32, uplink: &str, gateway: Ipv4Addr, metric: u32) -> Route {
-    Route { gateway: Some(gateway.into()), onlink: true, metric, ..Route::through(table, everywhere(), uplink) }
+    Route {
+        gateway: Some(gateway.into()),
+        onlink: true,
+        metric,
+        ..Route::through(table, everywhere(), uplink)
+    }
 }
 
 fn on(dev: &str, net: IpNet) -> Object {

@@ -27,10 +27,19 @@ impl Mtu {
     pub(super) fn of(kind: Kind, here: &End, there: &End, facts: &Facts<'_>) -> Mtu {
         let uplink = (facts.mtu(&here.uplink), here.uplink.clone());
         let said = |end: &End| end.mtu.map(|mtu| (mtu, format!("[host.{}]", end.host)));
-        let smallest = [said(here), said(there)].into_iter().flatten().fold(uplink, |a, b| if b.0 < a.0 { b } else { a });
+        let smallest = [said(here), said(there)]
+            .into_iter()
+            .flatten()
+            .fold(uplink, |a, b| if b.0 < a.0 { b } else { a });
         let overhead = u32::from(kind.overhead());
         let (underlay, from) = smallest;
-        Mtu { value: underlay.saturating_sub(overhead).max(1280), underlay, from, overhead, carrier: kind_word(kind) }
+        Mtu {
+            value: underlay.saturating_sub(overhead).max(1280),
+            underlay,
+            from,
+            overhead,
+            carrier: kind_word(kind),
+        }
     }
 
     /// The largest TCP segment over IPv4 (RFC 9293 §3.7.1: less 20 bytes of IP and 20 of TCP).
@@ -41,6 +50,10 @@ impl Mtu {
 
 impl fmt::Display for Mtu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} = {} of {} - {} of {} headers", self.value, self.underlay, self.from, self.overhead, self.carrier)
+        write!(
+            f,
+            "{} = {} of {} - {} of {} headers",
+            self.value, self.underlay, self.from, self.overhead, self.carrier
+        )
     }
 }

@@ -38,9 +38,12 @@ pub(super) fn sorted(mut waiting: Vec<Wanted>) -> Vec<Wanted> {
 fn before(first: &Wanted, second: &Wanted) -> bool {
     match first {
         Wanted::Object(Object::Link(link)) => {
-            second.device() == Some(&link.name) || matches!(second, Wanted::Vacant { .. } | Wanted::Object(Object::Rule(_)))
+            second.device() == Some(&link.name)
+                || matches!(second, Wanted::Vacant { .. } | Wanted::Object(Object::Rule(_)))
         }
         Wanted::Vacant { dev, .. } => second.device() == Some(dev) && !matches!(second.key(), Key::Sysctl(_)),
-        Wanted::Object(_) | Wanted::Sysctl(_) | Wanted::LooseReversePath { .. } | Wanted::Pinned { .. } => false,
+        Wanted::Object(_) | Wanted::Sysctl(_) | Wanted::LooseReversePath { .. } | Wanted::Pinned { .. } => {
+            false
+        }
     }
 }

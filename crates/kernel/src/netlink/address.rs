@@ -2,7 +2,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope,
+};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use straddle_intent::object::{Address, Origin, Raw};
 use straddle_intent::words;
@@ -34,7 +36,11 @@ fn read(message: &AddressMessage, names: &Names) -> Option<Address> {
         } else if let AddressAttribute::Address(address) = attribute {
             peer = Some(*address);
         } else if let AddressAttribute::Protocol(protocol) = attribute {
-            origin = if u8::from(*protocol) == MARK { Origin::Straddle } else { Origin::Other(u8::from(*protocol)) };
+            origin = if u8::from(*protocol) == MARK {
+                Origin::Straddle
+            } else {
+                Origin::Other(u8::from(*protocol))
+            };
         }
     }
     let net = IpNet::new(local.or(peer)?, message.header.prefix_len).ok()?;

@@ -1,7 +1,7 @@
+use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
-use netlink_packet_route::RouteNetlinkMessage;
 use straddle_intent::object::{Link, LinkKind};
 
 use super::{Names, Socket};
@@ -73,7 +73,9 @@ pub(crate) fn set(socket: &mut Socket, link: &Link) -> Result<(), Error> {
     message.attributes = vec![
         LinkAttribute::IfAlias(alias),
         LinkAttribute::Mtu(link.mtu),
-        LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)])]),
+        LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(
+            In6AddrGenMode::None,
+        )])]),
     ];
     let what = format!("ip link set {} mtu {} up", link.name, link.mtu);
     socket.change(&what, RouteNetlinkMessage::SetLink(message), 0)

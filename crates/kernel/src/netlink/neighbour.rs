@@ -21,7 +21,9 @@ pub(crate) fn dump(socket: &mut Socket, names: &Names) -> Result<Vec<Neighbour>,
         message.header.flags = flags;
         for object in socket.dump("list neighbours", &RouteNetlinkMessage::GetNeighbour(message))? {
             let RouteNetlinkMessage::NewNeighbour(message) = object.message else { continue };
-            neighbours.extend(read(&message, names).map(|n| Neighbour { raw: Raw(raw::neighbour(&object.payload)), ..n }));
+            neighbours.extend(
+                read(&message, names).map(|n| Neighbour { raw: Raw(raw::neighbour(&object.payload)), ..n }),
+            );
         }
     }
     Ok(neighbours)
@@ -43,9 +45,10 @@ fn read(message: &NeighbourMessage, names: &Names) -> Option<Neighbour> {
     } else {
         match message.header.state {
             NeighbourState::Permanent => NeighbourKind::Permanent(known?),
-            NeighbourState::Reachable | NeighbourState::Stale | NeighbourState::Delay | NeighbourState::Probe => {
-                NeighbourKind::Learnt(known?)
-            }
+            NeighbourState::Reachable
+            | NeighbourState::Stale
+            | NeighbourState::Delay
+            | NeighbourState::Probe => NeighbourKind::Learnt(known?),
             _ => return None,
         }
     };
@@ -79,15 +82,18 @@ pub(crate) fn delete(socket: &mut Socket, neighbour: &Neighbour, names: &Names) 
 
 fn message(neighbour: &Neighbour, names: &Names) -> Result<NeighbourMessage, Error> {
     let mut message = NeighbourMessage::default();
-    message.header.family = if neighbour.address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    message.header.family =
+        if neighbour.address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     message.header.ifindex = index(names, &neighbour.dev)?;
     message.header.state = NeighbourState::Permanent;
     let destination = match neighbour.address {
         IpAddr::V4(ip) => NeighbourAddress::Inet(ip),
         IpAddr::V6(ip) => NeighbourAddress::Inet6(ip),
     };
-    message.attributes =
-        vec![NeighbourAttribute::Destination(destination), NeighbourAttribute::Protocol(RouteProtocol::from(MARK))];
+    message.attributes = vec![
+        NeighbourAttribute::Destination(destination),
+        NeighbourAttribute::Protocol(RouteProtocol::from(MARK)),
+    ];
     match neighbour.link_address() {
         Some(known) => message.attributes.push(NeighbourAttribute::LinkLayerAddress(known.0.clone())),
         None => message.header.flags = NeighbourFlags::Proxy,

@@ -43,7 +43,11 @@ pub(crate) fn route(payload: &[u8]) -> Vec<u8> {
         if kind == RTA_CACHEINFO || spoken_for {
             continue;
         }
-        if kind == RTA_MULTIPATH { push(&mut out, kind, &next_hops(value)) } else { push(&mut out, kind, value) }
+        if kind == RTA_MULTIPATH {
+            push(&mut out, kind, &next_hops(value))
+        } else {
+            push(&mut out, kind, value)
+        }
     }
     out
 }

@@ -103,7 +103,11 @@ pub(crate) fn replace(socket: &mut Socket, route: &Route, names: &Names) -> Resu
 pub(crate) fn restore(socket: &mut Socket, route: &Route, names: &Names) -> Result<(), Error> {
     let what = format!("ip route append {}", words::route(route));
     if route.raw.is_empty() {
-        return socket.change(&what, RouteNetlinkMessage::NewRoute(message(route, names)?), NLM_F_CREATE | NLM_F_APPEND);
+        return socket.change(
+            &what,
+            RouteNetlinkMessage::NewRoute(message(route, names)?),
+            NLM_F_CREATE | NLM_F_APPEND,
+        );
     }
     socket.replay(&what, RTM_NEWROUTE, &route.raw.0, NLM_F_CREATE | NLM_F_APPEND)
 }

@@ -37,7 +37,8 @@ fn read(message: &RuleMessage) -> Rule {
         } else if let RuleAttribute::Iifname(dev) = attribute {
             rule.selector = Selector::Incoming(dev.clone());
         } else if let RuleAttribute::Source(source) = attribute {
-            rule.selector = IpNet::new(*source, message.header.src_len).map_or(Selector::Other, Selector::From);
+            rule.selector =
+                IpNet::new(*source, message.header.src_len).map_or(Selector::Other, Selector::From);
         } else if let RuleAttribute::Table(table) = attribute {
             rule.table = *table;
         } else if let RuleAttribute::SuppressPrefixLen(length) = attribute {
@@ -63,7 +64,8 @@ pub(crate) fn delete(socket: &mut Socket, rule: &Rule) -> Result<(), Error> {
 
 fn message(rule: &Rule) -> RuleMessage {
     let mut message = RuleMessage::default();
-    message.header = RuleHeader { family: AddressFamily::Inet, action: RuleAction::ToTable, ..RuleHeader::default() };
+    message.header =
+        RuleHeader { family: AddressFamily::Inet, action: RuleAction::ToTable, ..RuleHeader::default() };
     message.attributes = vec![
         RuleAttribute::Priority(rule.priority),
         RuleAttribute::Table(rule.table),

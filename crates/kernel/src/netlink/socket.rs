@@ -1,6 +1,9 @@
 //! A small synchronous rtnetlink socket.
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload,
+};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{SocketAddr, protocols::NETLINK_ROUTE};
 
@@ -51,7 +54,12 @@ impl Socket {
     }
 
     /// One change, acknowledged.
-    pub(crate) fn change(&mut self, what: &str, message: RouteNetlinkMessage, flags: u16) -> Result<(), Error> {
+    pub(crate) fn change(
+        &mut self,
+        what: &str,
+        message: RouteNetlinkMessage,
+        flags: u16,
+    ) -> Result<(), Error> {
         let bytes = self.encode(message, NLM_F_REQUEST | NLM_F_ACK | flags);
         self.acknowledged(what, &bytes)
     }

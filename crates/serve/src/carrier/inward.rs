@@ -104,7 +104,8 @@ impl<'a> Desk<'a> {
     /// Into the stream that it continues, or a stream of its own, or straight to the device.
     fn place(&mut self, inbox: &Inbox, carrier: &'a Shared, index: usize, inner: Range<usize>) {
         let packet = inbox.part(index, inner.clone());
-        let same = |stream: &Stream<'a>| std::ptr::eq(stream.carrier, carrier) && stream.group.same_flow(packet);
+        let same =
+            |stream: &Stream<'a>| std::ptr::eq(stream.carrier, carrier) && stream.group.same_flow(packet);
         if let Some(at) = self.open.iter().position(same) {
             if let Some(stream) = self.open.get_mut(at)
                 && stream.join(packet, index, &inner)
@@ -198,7 +199,8 @@ fn open<'a>(
     let candidates = received.from.and_then(|from| peers.get(&from)).ok_or((None, Reason::UnknownPeer))?;
     let mut refused = (None, Reason::UnknownPeer);
     for carrier in candidates {
-        let (start, class) = behind_ip(carrier.kind, received.bytes, received.class).ok_or((Some(*carrier), Reason::Truncated))?;
+        let (start, class) = behind_ip(carrier.kind, received.bytes, received.class)
+            .ok_or((Some(*carrier), Reason::Truncated))?;
         let payload = received.bytes.get_mut(start..).unwrap_or_default();
         match decapsulate(carrier.kind, payload, class) {
             Ok(inner) => return Ok((carrier, start + inner.start..start + inner.end)),

@@ -62,8 +62,13 @@ struct Desk<'a> {
 
 impl<'a> Desk<'a> {
     fn new(carrier: &'a Shared, socket: &'a OwnedFd) -> Desk<'a> {
-        let blank =
-            Slot { prefix: Prefix::default(), class: 0, header: [0; MAX_HEADER], header_len: 0, payload: 0..0 };
+        let blank = Slot {
+            prefix: Prefix::default(),
+            class: 0,
+            header: [0; MAX_HEADER],
+            header_len: 0,
+            payload: 0..0,
+        };
         Desk {
             carrier,
             socket,
@@ -196,7 +201,9 @@ impl<'a> Desk<'a> {
         let (_, room) = answer.split_at_mut(vnet::HEADER);
         match too_big(inner, mtu, self.carrier.sources, room) {
             Ok(length) => {
-                let sent = answer.get(..vnet::HEADER + length).is_some_and(|bytes| rustix::io::write(tun, bytes).is_ok());
+                let sent = answer
+                    .get(..vnet::HEADER + length)
+                    .is_some_and(|bytes| rustix::io::write(tun, bytes).is_ok());
                 if sent { Reason::TooBig } else { Reason::TunRefused }
             }
             Err(reason) => reason,

@@ -1,0 +1,22 @@
+# Two commands for a newcomer: `make demo` and `make test`. Both need root and Debian's apt.
+
+.PHONY: demo test bench deps man
+
+demo: deps              ## an IPv4 address moves between two hosts, on this machine alone
+	cargo build --release
+	target/release/straddle lab borrow
+
+test: deps              ## everything that CI runs
+	cargo xtask ci
+
+bench: deps             ## plain forwarding, borrow, two TAYGAs in a row: medians and ratios
+	cargo build --release
+	cargo run --release --package xtask -- bench
+
+deps:                   ## installs what the lab and the tests use, where it is missing
+	./scripts/deps
+
+man: target/straddle.1  ## the manual page
+
+target/straddle.1: src/cli.rs
+	cargo run --quiet -- man > $@
