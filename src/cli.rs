@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Puts a Linux host on both internets: one file, one plan, both ends.
 #[derive(Parser)]
-#[command(name = "straddle", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+#[command(name = "straddle", version, after_help = EXIT_CODES, disable_help_subcommand = true, max_term_width = 80)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) place: Place,
@@ -142,7 +142,8 @@ impl From<Exit> for std::process::ExitCode {
     }
 }
 
-const EXIT_CODES: &str = "\
+/// The meaning of each [`Exit`], for help and manual.
+pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  something failed; the host is as it was before

@@ -92,7 +92,7 @@ impl Installed<'_> {
     /// What stands between `ip netns exec` and the verb.
     #[must_use]
     pub fn words(&self) -> Vec<String> {
-        let place = |name: &str| self.place(name).display().to_string();
+        let place = |name: &str| self.home().join(name).display().to_string();|name: &str| self.place(name).display().to_string();
         let config = self.straddle.directory.join(CONFIG).display().to_string();
         let exe = self.straddle.exe.display().to_string();
         let options = ["--config", &config, "--state-dir", &place("state"), "--runtime-dir"];
@@ -102,10 +102,10 @@ impl Installed<'_> {
         words
     }
 
-    /// A directory of this host's: `state` or `run`.
+    /// The directory below which this host has its state and runtime directories.
     #[must_use]
-    pub fn place(&self, name: &str) -> PathBuf {
-        self.straddle.directory.join(self.host.name()).join(name)
+    pub fn home(&self) -> PathBuf {
+        self.straddle.directory.join(self.host.name())
     }
 
     /// Runs a verb with its options to its end, whatever the end is.

@@ -22,7 +22,12 @@ pub(crate) fn check(place: &Place, file: Option<&Path>) -> Ended {
         }
         Err(complaint) => return Err(complaint),
     };
-    let (hosts, bridges) = (file.model.hosts.len(), file.model.borrows.len());
-    anstream::println!("{}: {hosts} hosts, {bridges} bridges, no mistakes; {whose}", place.config.display());
+    let hosts = count(file.model.hosts.len(), "host");
+    let bridges = count(file.model.borrows.len(), "bridge");
+    anstream::println!("{}: {hosts}, {bridges}, no mistakes; {whose}", place.config.display());
     Ok(Exit::Done)
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }

@@ -3,6 +3,7 @@
 mod check;
 mod down;
 mod lab;
+mod man;
 mod plan;
 mod run;
 mod status;
@@ -30,7 +31,7 @@ pub(crate) fn run(cli: &Cli) -> Ended {
         Command::Down => down::down(place),
         Command::Status { json } => status::status(place, *json),
         Command::Lab(options) => lab::lab(options),
-        Command::Man => man(),
+        Command::Man => man::man(),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "straddle", &mut std::io::stdout());
             Ok(Exit::Done)
@@ -38,11 +39,3 @@ pub(crate) fn run(cli: &Cli) -> Ended {
     }
 }
 
-fn man() -> Ended {
-    let page = clap_mangen::Man::new(Cli::command());
-    let printed = page.render(&mut std::io::stdout());
-    printed.map(|()| Exit::Done).map_err(|error| Complaint::Other {
-        message: format!("the manual page can't be printed: {error}"),
-        help: "is there room on the disk, and does the reader of the pipe still read?".into(),
-    })
-}

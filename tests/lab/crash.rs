@@ -87,6 +87,8 @@ impl Victim {
     fn down(&self, when: &str) -> Result<(), LabError> {
         self.straddle().down()?;
         same(&format!("{when}, then down"), &self.before, self.host());
+        // The next `up` makes its directories anew, so that all make the same calls.
+        fs::remove_dir_all(self.straddle().home()).unwrap();
         Ok(())
     }
 

@@ -54,9 +54,9 @@ fn taken_back(plan: &Plan, live: &Snapshot, memory: &Memory) -> Vec<Step> {
         }
     }
     // The last to go knew the fewest neighbours: it comes back first.
-    for displaced in memory.displaced.iter().rev() {
+    for displaced in memory.absent().into_iter().rev() {
         if !wants(&Key::Vacant(displaced.address.into())) {
-            steps.push(Step::Reinstate(displaced.clone()));
+            steps.push(Step::Reinstate(displaced));
         }
     }
     steps

@@ -12,7 +12,7 @@ use crate::step::{Setting, Step};
 pub struct Memory {
     /// Sysctls that we wrote.
     pub settings: BTreeMap<SysctlKey, Remembered>,
-    /// Addresses that we took away.
+    /// Addresses that we took away, in that order; see [`Memory::absent`].
     pub displaced: Vec<Displaced>,
 }
 
@@ -73,17 +73,31 @@ impl Memory {
         }
     }
 
+    /// An address that somebody put back meanwhile is taken away anew: both memories count.
     fn displace(&mut self, displaced: &Displaced) {
+        self.displaced.push(displaced.clone());
+    }
+
+    /// The latest memory of the address is exact from here on, and becomes one with the earlier ones.
+    fn narrow(&mut self, displaced: &Displaced) {
+        if let Some(at) = self.displaced.iter().rposition(|known| known.address == displaced.address) {
+            self.displaced.remove(at);
+        }
         match self.displaced.iter_mut().find(|known| known.address == displaced.address) {
             Some(known) => *known = known.merged(displaced),
             None => self.displaced.push(displaced.clone()),
         }
     }
 
-    /// Of the routes that were there before, those that the step itself saw go.
-    fn narrow(&mut self, displaced: &Displaced) {
-        if let Some(known) = self.displaced.iter_mut().find(|known| known.address == displaced.address) {
-            known.routes.clone_from(&displaced.routes);
+    /// What each address takes along when it comes back, the earliest to leave first.
+    pub fn absent(&self) -> Vec<Displaced> {
+        let mut absent: Vec<Displaced> = Vec::new();
+        for displaced in &self.displaced {
+            match absent.iter_mut().find(|known| known.address == displaced.address) {
+                Some(known) => *known = known.merged(displaced),
+                None => absent.push(displaced.clone()),
+            }
         }
+        absent
     }
 }

@@ -125,6 +125,19 @@ fn a_death_at_any_step_is_mended_by_up_or_down() {
     }
 }
 
+#[test]
+fn an_address_that_a_dhcp_client_brings_back_leaves_again_and_nothing_is_forgotten() {
+    for story in stories() {
+        let (mut twin, mut memory) = (Twin::new(story.start.clone()), Memory::default());
+        story.up(&mut twin, &mut memory);
+        let gone = story.start.addresses.iter().filter(|address| !twin.state.addresses.contains(address));
+        let gone: Vec<_> = gone.cloned().collect();
+        twin.state.addresses.extend(gone);
+        story.up(&mut twin, &mut memory);
+        story.down(&mut twin, &mut memory, "dhcp");
+    }
+}
+
 /// The steps before `k` were taken; `k` itself was noted, and perhaps taken, but not noted as taken.
 fn dead(story: &Story, steps: &[Step], k: usize, effect: bool) -> (Twin, Memory) {
     let (mut twin, mut memory) = (Twin::new(story.start.clone()), Memory::default());

@@ -1,0 +1,59 @@
+use std::io::{self, Write};
+
+use clap::CommandFactory as _;
+use clap_mangen::Man;
+use straddle_encap::Reason;
+
+use crate::cli::{Cli, EXIT_CODES, Exit};
+use crate::complaint::Complaint;
+
+use super::Ended;
+
+/// Prints the manual page: from the definition of the command line, and the reasons of drops.
+pub(crate) fn man() -> Ended {
+    page(&mut io::stdout()).map(|()| Exit::Done).map_err(|error| Complaint::Other {
+        message: format!("the manual page can't be printed: {error}"),
+        help: "is there room on the disk, and does the reader of the pipe still read?".into(),
+    })
+}
+
+fn page(out: &mut dyn Write) -> io::Result<()> {
+    let mut command = Cli::command();
+    command.build();
+    let man = Man::new(command.clone());
+    man.render_title(out)?;
+    man.render_name_section(out)?;
+    man.render_synopsis_section(out)?;
+    man.render_description_section(out)?;
+    man.render_options_section(out)?;
+    for verb in command.get_subcommands() {
+        writeln!(out, ".SH \"STRADDLE {}\"", verb.get_name().to_uppercase())?;
+        writeln!(out, "{}", verb.get_about().map(ToString::to_string).unwrap_or_default())?;
+        options(verb, out)?;
+    }
+    writeln!(out, ".SH \"WHY PACKETS ARE DROPPED\"\nThe names that \\fBstraddle status\\fR counts under.")?;
+    for reason in Reason::ALL {
+        writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;
+    }
+    writeln!(out, ".SH FILES\n.TP\n\\fB/etc/straddle/straddle.toml\\fR\nDescribes every host that takes part.")?;
+    writeln!(out, ".TP\n\\fB/var/lib/straddle/journal\\fR\nWhat was displaced, and how it was before.")?;
+    let codes = EXIT_CODES.trim_start_matches("Exit codes:\n");
+    writeln!(out, ".SH \"EXIT CODES\"\n.nf\n{codes}\n.fi")
+}
+
+fn options(verb: &clap::Command, out: &mut dyn Write) -> io::Result<()> {
+    let own = verb.get_arguments().filter(|argument| !argument.is_global_set() && argument.get_id() != "help");
+    for argument in own {
+        let name = match argument.get_long() {
+            Some(long) => format!("\\-\\-{long}"),
+            None => argument.get_id().to_string().to_uppercase(),
+        };
+        let choices: Vec<String> =
+            argument.get_possible_values().iter().map(|value| value.get_name().to_string()).collect();
+        let takes = argument.get_action().takes_values() && !choices.is_empty();
+        let choices = if takes { format!(" {}", choices.join(" | ")) } else { String::new() };
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        writeln!(out, ".TP\n\\fB{name}\\fR{choices}\n{help}")?;
+    }
+    Ok(())
+}
