@@ -92,7 +92,7 @@ impl Installed<'_> {
     /// What stands between `ip netns exec` and the verb.
     #[must_use]
     pub fn words(&self) -> Vec<String> {
-        let place = |name: &str| self.home().join(name).display().to_string();|name: &str| self.place(name).display().to_string();
+        let place = |name: &str| self.home().join(name).display().to_string();
         let config = self.straddle.directory.join(CONFIG).display().to_string();
         let exe = self.straddle.exe.display().to_string();
         let options = ["--config", &config, "--state-dir", &place("state"), "--runtime-dir"];

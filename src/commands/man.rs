@@ -35,14 +35,18 @@ fn page(out: &mut dyn Write) -> io::Result<()> {
     for reason in Reason::ALL {
         writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;
     }
-    writeln!(out, ".SH FILES\n.TP\n\\fB/etc/straddle/straddle.toml\\fR\nDescribes every host that takes part.")?;
+    writeln!(
+        out,
+        ".SH FILES\n.TP\n\\fB/etc/straddle/straddle.toml\\fR\nDescribes every host that takes part."
+    )?;
     writeln!(out, ".TP\n\\fB/var/lib/straddle/journal\\fR\nWhat was displaced, and how it was before.")?;
     let codes = EXIT_CODES.trim_start_matches("Exit codes:\n");
     writeln!(out, ".SH \"EXIT CODES\"\n.nf\n{codes}\n.fi")
 }
 
 fn options(verb: &clap::Command, out: &mut dyn Write) -> io::Result<()> {
-    let own = verb.get_arguments().filter(|argument| !argument.is_global_set() && argument.get_id() != "help");
+    let own =
+        verb.get_arguments().filter(|argument| !argument.is_global_set() && argument.get_id() != "help");
     for argument in own {
         let name = match argument.get_long() {
             Some(long) => format!("\\-\\-{long}"),

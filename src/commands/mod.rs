@@ -38,4 +38,3 @@ pub(crate) fn run(cli: &Cli) -> Ended {
         }
     }
 }
-

@@ -12,10 +12,11 @@ pub(crate) fn plan(place: &Place, json: bool) -> Ended {
     super::up::learn_gateways(&mut site, place)?;
     let look = site.look(place)?;
     let steps = look.steps().map_err(Complaint::Conflicts)?;
+    let notes = look.plan.notes(&look.live);
     if json {
-        anstream::println!("{}", render::plan_json(&look.plan, &steps));
+        anstream::println!("{}", render::plan_json(&look.plan, &notes, &steps));
     } else {
-        anstream::print!("{}", render::plan(place, &look.plan, &steps));
+        anstream::print!("{}", render::plan(place, &look.plan, &notes, &steps));
     }
     Ok(Exit::Done)
 }

@@ -10,7 +10,7 @@ use crate::cli::Place;
 use super::{bold, dim, folded};
 
 /// A plan with its steps, each with its undo.
-pub(crate) fn plan(place: &Place, plan: &Plan, steps: &[Step]) -> String {
+pub(crate) fn plan(place: &Place, plan: &Plan, notes: &[String], steps: &[Step]) -> String {
     let mut out = format!("Host {} of {}\n\n", bold(&plan.host), place.config.display());
     for each in &plan.bridges {
         out += &bridge(each);
@@ -18,6 +18,12 @@ pub(crate) fn plan(place: &Place, plan: &Plan, steps: &[Step]) -> String {
     }
     if plan.bridges.is_empty() {
         out += "No bridge of the file ends on this host.\n\n";
+    }
+    for note in notes {
+        out += &folded("note:", 2, note);
+    }
+    if !notes.is_empty() {
+        out.push('\n');
     }
     for (index, step) in steps.iter().enumerate() {
         out += &numbered(index, step);
@@ -79,14 +85,13 @@ pub(crate) fn needs_serving(plan: &Plan) -> String {
 }
 
 /// The same as data: the plan, and each step in words and as a value.
-pub(crate) fn plan_json(plan: &Plan, steps: &[Step]) -> String {
+pub(crate) fn plan_json(plan: &Plan, notes: &[String], steps: &[Step]) -> String {
     let steps: Vec<Value> = steps
         .iter()
         .map(|step| json!({"words": words::step(step), "undo": words::undo(step), "step": step, "inverse": step.inverse()}))
         .collect();
     let carrier = |bridge: &Bridge| json!({"bridge": bridge.name, "backend": "tun", "kind": kind_word(bridge.carrier.kind)});
     let carriers: Vec<Value> = plan.bridges.iter().map(carrier).collect();
-    let value =
-        json!({"plan": plan, "carriers": carriers, "steps": steps, "needs_serving": plan.needs_serving()});
+    let value = json!({"plan": plan, "carriers": carriers, "notes": notes, "steps": steps, "needs_serving": plan.needs_serving()});
     format!("{value:#}")
 }

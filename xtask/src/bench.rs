@@ -32,7 +32,8 @@ type Way = [Vec<f64>; 2];
 pub fn bench() -> Done {
     let exe = PathBuf::from("target/release/straddle");
     let exe = exe.canonicalize().map_err(|_| "target/release/straddle is missing: cargo build --release")?;
-    let mut ways: [(&str, Way); 3] = [("plain IPv6", Way::default()), ("borrow", Way::default()), ("2 TAYGA", Way::default())];
+    let mut ways: [(&str, Way); 3] =
+        [("plain IPv6", Way::default()), ("borrow", Way::default()), ("2 TAYGA", Way::default())];
     rounds(&exe, &mut ways).map_err(|error| error.to_string())?;
     report(&ways);
     Ok(())
@@ -59,7 +60,9 @@ fn rounds(exe: &std::path::Path, ways: &mut [(&str, Way); 3]) -> Result<(), LabE
 
 /// One TCP flow of a second each way.
 fn measure(world: &World, target: &str, way: &mut Way) -> Result<(), LabError> {
-    let client: IpAddr = if target.contains(':') { "2001:db8:c11::10" } else { "198.51.100.10" }.parse().unwrap_or(BORROWED.into());
+    let client: IpAddr = if target.contains(':') { "2001:db8:c11::10" } else { "198.51.100.10" }
+        .parse()
+        .unwrap_or(BORROWED.into());
     let target: IpAddr = target.parse().unwrap_or(BORROWED.into());
     let there = throughput(&world.client, &world.borrower, target, Load::Tcp, world.directory())?;
     let back = throughput(&world.borrower, &world.client, client, Load::Tcp, world.directory())?;
@@ -73,7 +76,9 @@ fn measure(world: &World, target: &str, way: &mut Way) -> Result<(), LabError> {
 fn plain(world: &World) -> Result<(), LabError> {
     world.lender.sysctl("net/ipv6/conf/all/forwarding", "1")?;
     world.lender.ip("route replace ::/0 via 2001:db8:aefc::1")?;
-    for rule in [["iif", "hoster", "to", PLAIN, "lookup", "98"], ["iif", "borrower", "from", PLAIN, "lookup", "99"]] {
+    for rule in
+        [["iif", "hoster", "to", PLAIN, "lookup", "98"], ["iif", "borrower", "from", PLAIN, "lookup", "99"]]
+    {
         world.inet.run(&[&["ip", "-6", "rule", "add"], &rule[..]].concat())?;
     }
     world.inet.ip(&format!(
@@ -145,7 +150,10 @@ fn tayga(world: &World, host: &straddle_lab::host::Host, own: &str) -> Result<Pr
 fn report(ways: &[(&str, Way); 3]) {
     let [plain, _, tayga] = ways.each_ref().map(|(_, way)| way.each_ref().map(|list| median(list)));
     println!("TCP, one flow, Gbit/s: medians of {ROUNDS} rounds, each way in turn\n");
-    println!("{:12} {:>14} {:>14} {:>18} {:>18}", "", "to borrower", "from borrower", "of plain", "of 2 TAYGA");
+    println!(
+        "{:12} {:>14} {:>14} {:>18} {:>18}",
+        "", "to borrower", "from borrower", "of plain", "of 2 TAYGA"
+    );
     for (name, way) in ways {
         let here = way.each_ref().map(|list| median(list));
         let of = |other: [f64; 2]| format!("{:.2} / {:.2}", here[0] / other[0], here[1] / other[1]);

@@ -86,7 +86,8 @@ fn on_host(text: &str, model: &Model, live: &Snapshot) -> Vec<(String, String)> 
     };
     let bridges: String =
         plan.bridges.iter().map(|b| format!("{}: {}; MTU {}\n", b.name, b.part, b.carrier.mtu)).collect();
-    vec![("plan".into(), bridges + &wanted), ("steps".into(), steps)]
+    let notes: String = plan.notes(live).iter().map(|note| format!("note: {note}\n")).collect();
+    vec![("plan".into(), bridges + &notes + &wanted), ("steps".into(), steps)]
 }
 
 fn line(wanted: &Wanted) -> String {

@@ -2,6 +2,7 @@
 
 mod borrow;
 mod mtu;
+mod notes;
 mod order;
 
 pub use mtu::Mtu;

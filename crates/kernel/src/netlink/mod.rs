@@ -1,5 +1,8 @@
 //! rtnetlink: what is there, and the objects of a plan as requests.
-#![allow(clippy::wildcard_enum_match_arm, reason = "the library's enums grow; what we do not know is not ours")]
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library's enums grow; what we do not know is not ours"
+)]
 
 pub(crate) mod address;
 pub(crate) mod link;
