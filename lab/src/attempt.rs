@@ -36,6 +36,9 @@ pub fn borrow_bridge(options: &BorrowOptions, progress: &mut dyn FnMut(&str)) ->
         None => notes.push(NO_IP6GRE.into()),
     }
     let kept = if options.keep { Some(Kept::keep(world)?) } else { None };
+    if kept.is_some() {
+        notes.push(CARRIER_GONE.into());
+    }
     drop(carrier);
     Ok(Report {
         title: "The attempt that fails: the borrower bridged into the lender's network".into(),
@@ -178,6 +181,9 @@ switch sees the lender's MAC address alone.";
 
 const NO_IP6GRE: &str = "Not checked: that plain ip6gre, which carries no Ethernet, is refused as a \
 bridge port. This kernel has no ip6gre.";
+
+const CARRIER_GONE: &str = "The Ethernet carrier was part of this program and has ended with it: what \
+stands is the world, with the lender's bridge.";
 
 const DRAWING: &str = "
   client ───────── inet ──────────── switch ────────── lender: br0

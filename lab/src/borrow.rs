@@ -81,7 +81,7 @@ fn up(world: &World, straddle: &Straddle) -> Result<[Process; 2], LabError> {
 fn down(world: &World, straddle: &Straddle, running: [Process; 2]) -> Result<(), LabError> {
     straddle.on(&world.lender).down()?;
     straddle.on(&world.borrower).down()?;
-    running.into_iter().try_for_each(|process| process.ends(END).map(drop))
+    running.into_iter().try_for_each(|process| process.ends(END))
 }
 
 fn keep(world: World, straddle: &Straddle) -> Result<Kept, LabError> {

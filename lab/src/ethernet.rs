@@ -97,7 +97,6 @@ fn attach(name: &str) -> io::Result<File> {
     }
     // SAFETY: TUNSETIFF reads and writes a `struct ifreq`, which is as long as `request`, and keeps
     // no pointer to it.
-    #[allow(unsafe_code, reason = "neither std nor rustix offers this ioctl as a safe function")]
     unsafe {
         ioctl(&file, Setter::<TUNSETIFF, [u8; IFREQ]>::new(request))?;
     }

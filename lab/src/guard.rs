@@ -79,7 +79,7 @@ impl Guard {
     pub fn keep(mut self) -> Result<String, LabError> {
         let script = self.directory.join("remove");
         let names = self.names.join(" ");
-        let text = format!("{REMOVE}remove {} {names}\n", self.directory.display());
+        let text = format!("{REMOVE}remove '{}' {names}\n", self.directory.display());
         fs::write(&script, text).map_err(LabError::io("writing the way to remove the lab"))?;
         self.ask("keep")?;
         Ok(format!("sudo sh {}", script.display()))

@@ -52,11 +52,7 @@ impl Process {
         })?;
         match ended {
             None => Ok(()),
-            Some(status) => Err(LabError::Command {
-                command: self.words.clone(),
-                status: status.to_string(),
-                output: self.log(),
-            }),
+            Some(status) => Err(self.failed(status)),
         }
     }
 
@@ -72,17 +68,22 @@ impl Process {
         wait(&mut self.child, &self.words, limit)
     }
 
-    /// Waits for its end.
+    /// Waits for its end, which has to be a good one.
     ///
     /// # Errors
-    /// [`LabError::Late`] when it does not end; it is killed then.
-    pub fn ends(mut self, limit: Duration) -> Result<ExitStatus, LabError> {
-        wait(&mut self.child, &self.words, limit)
+    /// [`LabError::Late`] when it does not end; it is killed then. [`LabError::Command`] when it fails.
+    pub fn ends(mut self, limit: Duration) -> Result<(), LabError> {
+        let status = wait(&mut self.child, &self.words, limit)?;
+        if status.success() { Ok(()) } else { Err(self.failed(status)) }
     }
 
     /// Lets it outlive its owner: for a world that is kept.
     pub fn leave(mut self) {
         self.left = true;
+    }
+
+    fn failed(&self, status: ExitStatus) -> LabError {
+        LabError::Command { command: self.words.clone(), status: status.to_string(), output: self.log() }
     }
 
     /// What it has written.

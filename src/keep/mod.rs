@@ -39,6 +39,8 @@ pub(crate) struct Keeper<'a> {
     site: Site,
     plan: Plan,
     serving: Serving,
+    /// What it serves; nothing after it could not begin.
+    served: Vec<Bridge>,
     watch: Watch,
     door: Door,
     end: UnixStream,
@@ -66,9 +68,10 @@ impl<'a> Keeper<'a> {
         let turn = Turn::take(&place.runtime_dir, "turn")?;
         let plan = raise(&mut site, place, force)?.plan;
         drop(turn);
-        let serving = serve(&plan)?;
+        let serving = serve(&plan.bridges)?;
         let door = Door::open(&place.runtime_dir)?;
-        Ok(Keeper { place, site, plan, serving, watch, door, end, reload, _lock: lock })
+        let served = plan.bridges.clone();
+        Ok(Keeper { place, site, plan, served, serving, watch, door, end, reload, _lock: lock })
     }
 
     /// Serves until told to end. The host stays as it is then: `down` takes it back.
@@ -84,7 +87,11 @@ impl<'a> Keeper<'a> {
                     self.watch.drain();
                     self.look_again();
                 }
-                Woken::Ended => self.begin_anew(),
+                Woken::Ended => {
+                    // A device has gone: it is made anew first.
+                    self.look_again();
+                    self.begin_anew();
+                }
             }
         }
         tell_systemd(sd_notify::NotifyState::Stopping);
@@ -117,13 +124,12 @@ impl<'a> Keeper<'a> {
 
     /// Brings the host back in step. What can't be done is told, and tried again when something changes.
     fn look_again(&mut self) {
-        let before = self.devices();
-        let Ok(_turn) = Turn::take(&self.place.runtime_dir, "turn") else { return };
-        match self.repair() {
-            Ok(()) => {}
-            Err(complaint) => anstream::eprint!("{}", render::complaint(&complaint)),
+        let Ok(turn) = Turn::take(&self.place.runtime_dir, "turn") else { return };
+        if let Err(complaint) = self.repair() {
+            anstream::eprint!("{}", render::complaint(&complaint));
         }
-        if self.devices() != before {
+        drop(turn);
+        if self.served != self.plan.bridges {
             self.begin_anew();
         }
     }
@@ -152,27 +158,24 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Serves what there is by now.
+    /// Serves what there is by now; nothing, when that can't be, until something changes.
     fn begin_anew(&mut self) {
-        let Ok(plan) = self.site.look(self.place).map(|look| look.plan) else { return };
-        match serve(&plan) {
-            Ok(serving) => {
-                self.serving = serving;
-                self.plan = plan;
-            }
+        let begun = serve(&self.plan.bridges).map(|serving| (serving, self.plan.bridges.clone()));
+        let begun = begun.or_else(|complaint| {
+            anstream::eprint!("{}", render::complaint(&complaint));
+            serve(&[]).map(|serving| (serving, Vec::new()))
+        });
+        match begun {
+            Ok((serving, served)) => (self.serving, self.served) = (serving, served),
             Err(complaint) => anstream::eprint!("{}", render::complaint(&complaint)),
         }
     }
-
-    fn devices(&self) -> Vec<Bridge> {
-        self.plan.bridges.clone()
-    }
 }
 
-fn serve(plan: &Plan) -> Result<Serving, Complaint> {
+fn serve(bridges: &[Bridge]) -> Result<Serving, Complaint> {
     let count = std::thread::available_parallelism().map_or(1, usize::from).min(4);
     let mut carriers = Vec::new();
-    for bridge in &plan.bridges {
+    for bridge in bridges {
         let carrier = &bridge.carrier;
         carriers.push(Carrier {
             bridge: bridge.name.clone(),

@@ -83,3 +83,22 @@ fn labs_stand_side_by_side() -> Result<(), LabError> {
     assert!(namespaces().contains(&kept));
     Ok(())
 }
+
+/// A kept world stands until the command of its report takes it away.
+#[test]
+fn a_kept_world_stands_until_told() -> Result<(), LabError> {
+    let Some(_turn) = turn("a_kept_world_stands_until_told") else { return Ok(()) };
+    let world = World::build(WorldOptions::default())?;
+    let names: Vec<String> = world.hosts().map(|host| host.namespace().to_owned()).collect();
+    let directory = world.directory().to_path_buf();
+    let mut inhabitant = world.client.command("sleep").arg("1000").spawn().unwrap();
+    let remove = world.keep()?;
+    let standing = || namespaces().into_iter().filter(|name| names.contains(name)).count();
+    assert_eq!(standing(), names.len());
+    let words = remove.strip_prefix("sudo ").unwrap();
+    assert!(Command::new("sh").args(["-c", words]).status().unwrap().success());
+    assert_eq!(standing(), 0);
+    assert!(!directory.exists());
+    assert!(!inhabitant.wait().unwrap().success(), "what ran inside has been killed");
+    Ok(())
+}

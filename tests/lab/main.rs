@@ -2,18 +2,23 @@
 //!
 //! They need root. Without it each says loudly that it was skipped, and fails in CI.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that meets the unexpected fails")]
 
 mod borrow;
+mod carrier;
 mod crash;
 mod foreign;
 mod guard;
 mod path;
 mod trace_free;
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::env;
 use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use straddle_lab::host::Host;
 use straddle_lab::process::Process;
@@ -57,7 +62,7 @@ impl Moved {
     fn down(self) -> Result<World, LabError> {
         self.straddle.on(&self.world.lender).down()?;
         self.straddle.on(&self.world.borrower).down()?;
-        drop(self.running);
+        self.running.into_iter().try_for_each(|process| process.ends(Duration::from_secs(10)))?;
         Ok(self.world)
     }
 }
@@ -77,3 +82,30 @@ fn same_up(when: &str, expected: &HostState, host: &Host) {
 }
 
 const CARRIERS: [Carrier; 2] = [Carrier::Ip6gre, Carrier::Ip4ip6];
+
+/// The system's allocator, counted: the packet loops run in this process too.
+struct Counted;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is the system allocator's own doing.
+unsafe impl GlobalAlloc for Counted {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counted = Counted;
+
+/// How often memory was asked for so far.
+fn allocations() -> usize {
+    ALLOCATIONS.load(Relaxed)
+}

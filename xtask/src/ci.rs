@@ -28,7 +28,7 @@ fn deny() -> Done {
     if !there {
         run("cargo", &["install", "--quiet", "--locked", "cargo-deny"])?;
     }
-    run("cargo", &["deny", "--offline", "check", "bans", "licenses", "sources"])
+    run("cargo", &["deny", "check", "bans", "licenses", "sources"])
 }
 
 fn run(program: &str, words: &[&str]) -> Done {

@@ -1,24 +1,21 @@
 //! The cables of the world and the addresses at their ends.
 
+use std::process::Command;
+use std::time::Duration;
+
 use super::{Routers, World, WorldOptions};
 use crate::LabError;
 use crate::command::run;
 use crate::host::Host;
 use crate::tools;
 
-use std::fmt::Write;
-use std::process::Command;
-use std::time::Duration;
-
 /// Lays every cable, gives every address, switches forwarding on.
 pub(super) fn lay(world: &World, options: WorldOptions) -> Result<(), LabError> {
     for host in world.hosts() {
-        // Addresses are usable at once, and nothing waits for duplicates that cannot exist.
-        host.sysctl("net/ipv6/conf/all/accept_dad", "0")?;
-        host.sysctl("net/ipv6/conf/default/accept_dad", "0")?;
+        plain(host)?;
     }
     for router in world.routers() {
-        host_forwards(router)?;
+        forwards(router)?;
     }
     let mtu = options.middle_mtu.unwrap_or(1500);
     match options.routers {
@@ -29,7 +26,17 @@ pub(super) fn lay(world: &World, options: WorldOptions) -> Result<(), LabError> 
     ends(world)
 }
 
-fn host_forwards(router: &Host) -> Result<(), LabError> {
+/// The machine hands its own IPv4 settings down to a namespace, and they are not the world's.
+fn plain(host: &Host) -> Result<(), LabError> {
+    host.sysctl("net/ipv4/ip_forward", "0")?;
+    host.sysctl("net/ipv4/conf/all/rp_filter", "0")?;
+    host.sysctl("net/ipv4/conf/default/rp_filter", "0")?;
+    // Addresses are usable at once, and nothing waits for duplicates that cannot exist.
+    host.sysctl("net/ipv6/conf/all/accept_dad", "0")?;
+    host.sysctl("net/ipv6/conf/default/accept_dad", "0")
+}
+
+fn forwards(router: &Host) -> Result<(), LabError> {
     router.sysctl("net/ipv4/ip_forward", "1")?;
     router.sysctl("net/ipv6/conf/all/forwarding", "1")
 }
@@ -123,9 +130,7 @@ fn cable(one: End<'_>, other: End<'_>, mtu: u16) -> Result<(), LabError> {
     };
     let mut command = Command::new("ip");
     command.args(["-batch", "-"]).env("PATH", tools::path());
-    let mut line = String::new();
-    // Writing to a string cannot fail.
-    let _ = writeln!(line, "link add {} type veth peer {}", end(one), end(other));
+    let line = format!("link add {} type veth peer {}\n", end(one), end(other));
     run(command, &line, Duration::from_secs(10))?.good()?;
     for (host, name, _) in [one, other] {
         host.ip(&format!("link set lo up\nlink set {name} up"))?;
