@@ -11,7 +11,7 @@ use crate::report::{Attempt, Check, Kept, Report};
 use crate::switch::{Filter, packets};
 use crate::world::{BORROWED, BORROWER6, LENDER_MAC, LENDER6, World, WorldOptions};
 
-/// Builds the same world as [`borrow`](crate::borrow), bridges an Ethernet carrier with the lender's
+/// Builds the same world as [`borrow`](fn@crate::borrow), bridges an Ethernet carrier with the lender's
 /// uplink, and shows by counters why nothing comes of it. A check is good when it shows what the
 /// report claims.
 ///

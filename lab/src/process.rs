@@ -77,6 +77,12 @@ impl Process {
         if status.success() { Ok(()) } else { Err(self.failed(status)) }
     }
 
+    /// Its process number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Lets it outlive its owner: for a world that is kept.
     pub fn leave(mut self) {
         self.left = true;

@@ -9,6 +9,10 @@ pub(crate) fn ready() -> Result<(), LabError> {
     if !rustix::process::geteuid().is_root() {
         return Err(LabError::NotRoot);
     }
+    complete(installed)
+}
+
+fn complete(installed: impl Fn(&str) -> bool) -> Result<(), LabError> {
     let missing: Vec<_> = TOOLS.iter().filter(|(tool, _)| !installed(tool)).collect();
     if missing.is_empty() {
         return Ok(());
@@ -47,3 +51,16 @@ const TOOLS: [(&str, &str); 10] = [
     ("traceroute", "traceroute"),
     ("setsid", "util-linux"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::complete;
+
+    #[test]
+    fn every_missing_tool_is_named_with_its_package() {
+        assert!(complete(|_| true).is_ok());
+        let error = complete(|tool| !["ip", "ss", "nginx"].contains(&tool)).unwrap_err();
+        let expected = "the lab needs ip, ss, nginx; on Debian: apt-get install iproute2 nginx-light";
+        assert_eq!(error.to_string(), expected);
+    }
+}

@@ -1,11 +1,12 @@
 //! However a lab ends, its namespaces go, and nobody else's.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use straddle_lab::guard::{Guard, tag};
+use straddle_lab::process::Process;
 use straddle_lab::world::{World, WorldOptions};
 use straddle_lab::{LabError, wait};
 
@@ -28,12 +29,12 @@ fn of_tag(tag: &str) -> Vec<String> {
 fn killed(signal: Signal, at: &str) -> Result<(), LabError> {
     let mut neighbour = Guard::start()?;
     let other = neighbour.host("other")?;
-    let mut lab = lab();
+    let lab = lab(&neighbour)?;
     let tag = tag(lab.id(), 0);
     let there = format!("straddle-{tag}-{at}");
     wait::until(&there, LIMIT, || of_tag(&tag).contains(&there).then_some(()))?;
     kill_process(Pid::from_raw(lab.id().try_into().unwrap()).unwrap(), signal).unwrap();
-    lab.wait().unwrap();
+    assert!(lab.ends(LIMIT).is_err(), "it was killed");
     wait::until("the lab's namespaces to go", LIMIT, || of_tag(&tag).is_empty().then_some(()))?;
     let directory = std::env::temp_dir().join(format!("straddle-{tag}"));
     wait::until("its directory to go", LIMIT, || (!directory.exists()).then_some(()))?;
@@ -41,10 +42,10 @@ fn killed(signal: Signal, at: &str) -> Result<(), LabError> {
     Ok(())
 }
 
-fn lab() -> Child {
+fn lab(neighbour: &Guard) -> Result<Process, LabError> {
     let mut command = Command::new(exe());
-    command.args(["lab", "borrow"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().unwrap()
+    command.args(["lab", "borrow"]);
+    Process::start(command, &neighbour.directory().join("lab.log"))
 }
 
 #[test]
@@ -91,7 +92,9 @@ fn a_kept_world_stands_until_told() -> Result<(), LabError> {
     let world = World::build(WorldOptions::default())?;
     let names: Vec<String> = world.hosts().map(|host| host.namespace().to_owned()).collect();
     let directory = world.directory().to_path_buf();
-    let mut inhabitant = world.client.command("sleep").arg("1000").spawn().unwrap();
+    let mut command = world.client.command("sleep");
+    command.arg("1000");
+    let inhabitant = Process::start(command, &directory.join("sleep.log"))?;
     let remove = world.keep()?;
     let standing = || namespaces().into_iter().filter(|name| names.contains(name)).count();
     assert_eq!(standing(), names.len());
@@ -99,6 +102,6 @@ fn a_kept_world_stands_until_told() -> Result<(), LabError> {
     assert!(Command::new("sh").args(["-c", words]).status().unwrap().success());
     assert_eq!(standing(), 0);
     assert!(!directory.exists());
-    assert!(!inhabitant.wait().unwrap().success(), "what ran inside has been killed");
+    assert!(inhabitant.ends(LIMIT).is_err(), "what ran inside has been killed");
     Ok(())
 }
