@@ -119,7 +119,10 @@ impl Live {
         }
         self.readdress(wanted.into_iter().skip(same), &names)?;
         let theirs = displaced.routes.iter().filter(|route| route.origin != Origin::Straddle);
-        for missing in self.missing(before.iter().chain(theirs), &names)? {
+        // The kernel makes the routes of an address itself, each with the address as its source.
+        let made = |route: &&Route| route.origin == Origin::Kernel && route.source.is_some();
+        let before = before.iter().filter(|route| !made(route));
+        for missing in self.missing(before.chain(theirs), &names)? {
             route::restore(&mut self.socket, &missing, &names)?;
         }
         let theirs: Vec<Neighbour> =

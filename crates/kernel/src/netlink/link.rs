@@ -65,20 +65,24 @@ pub(crate) fn create(socket: &mut Socket, link: &Link) -> Result<(), Error> {
 
 /// Brings a device of ours into the shape it shall have.
 pub(crate) fn set(socket: &mut Socket, link: &Link) -> Result<(), Error> {
+    let alias = format!("{ALIAS}{}", link.bridge.as_deref().unwrap_or_default());
+    let inet6 = AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)]);
+    let mut message = LinkMessage::default();
+    message.header.index = index(&link.name)?;
+    message.attributes = vec![
+        LinkAttribute::IfAlias(alias),
+        LinkAttribute::Mtu(link.mtu),
+        LinkAttribute::AfSpecUnspec(vec![inet6]),
+    ];
+    let what = format!("ip link set {} mtu {}", link.name, link.mtu);
+    socket.change(&what, RouteNetlinkMessage::SetLink(message), 0)?;
+    // In a request of its own: the kernel looks at the flags before AF_SPEC, and a device that comes
+    // up earlier gets a random link-local address (`do_setlink`).
     let mut message = LinkMessage::default();
     message.header.index = index(&link.name)?;
     message.header.change_mask = LinkFlags::Up;
     message.header.flags = if link.up { LinkFlags::Up } else { LinkFlags::empty() };
-    let alias = format!("{ALIAS}{}", link.bridge.as_deref().unwrap_or_default());
-    message.attributes = vec![
-        LinkAttribute::IfAlias(alias),
-        LinkAttribute::Mtu(link.mtu),
-        LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(
-            In6AddrGenMode::None,
-        )])]),
-    ];
-    let what = format!("ip link set {} mtu {} up", link.name, link.mtu);
-    socket.change(&what, RouteNetlinkMessage::SetLink(message), 0)
+    socket.change(&format!("ip link set {} up", link.name), RouteNetlinkMessage::SetLink(message), 0)
 }
 
 /// Deletes a device.
