@@ -174,7 +174,7 @@ impl Inbox {
     }
 
     /// The message at the head of the socket's error queue: the error, the peer it is about, and how
-    /// many bytes of our packet it quotes (as the first packet of [`Inbox::packets`]).
+    /// many bytes of our packet it quotes (as its packet 0).
     pub(crate) fn error(
         &mut self,
         socket: BorrowedFd<'_>,
