@@ -6,11 +6,11 @@ use straddle_intent::diff::{Conflict, diff};
 use straddle_intent::memory::Memory;
 use straddle_intent::model::{self, Model};
 use straddle_intent::object::SysctlKey;
-use straddle_intent::plan::{Facts, Plan, plan, sysctls_before};
+use straddle_intent::plan::{Facts, Offers, Plan, plan, sysctls_before};
 use straddle_intent::site::{Unknown, check, identify};
 use straddle_intent::snapshot::Snapshot;
 use straddle_intent::step::Step;
-use straddle_kernel::{Journal, Kernel, Live, boot_id};
+use straddle_kernel::{Journal, Kernel, Live, boot_id, offers};
 
 use crate::cli::Place;
 use crate::complaint::Complaint;
@@ -37,6 +37,7 @@ pub(crate) struct Site {
     pub(crate) host: String,
     pub(crate) boot: String,
     pub(crate) kernel: Live,
+    offers: Offers,
 }
 
 /// The host at one moment.
@@ -52,8 +53,9 @@ impl Site {
         let file = read(&place.config)?;
         let mut kernel = Live::open()?;
         let live = kernel.observe(&[])?;
-        let host = locate(&file, place, &live)?;
-        Ok(Site { host, boot: boot_id()?, kernel, model: file.model })
+        let offers = asked();
+        let host = locate(&file, place, &live, &offers)?;
+        Ok(Site { host, boot: boot_id()?, kernel, offers, model: file.model })
     }
 
     /// Looks at the kernel, with what the journal in the state folder remembers.
@@ -67,20 +69,32 @@ impl Site {
         let mut keys = sysctls_before(&self.model, &self.host);
         keys.extend(memory.settings.keys().cloned());
         let first = self.kernel.observe(&keys)?;
-        let draft = plan(&self.model, &self.host, &Facts { live: &first, memory: &memory });
+        let draft =
+            plan(&self.model, &self.host, &Facts { live: &first, memory: &memory, offers: &self.offers });
         keys.extend(draft.sysctls());
         let live = self.kernel.observe(&with_disturbed(keys, &first))?;
-        let plan = plan(&self.model, &self.host, &Facts { live: &live, memory: &memory });
+        let plan =
+            plan(&self.model, &self.host, &Facts { live: &live, memory: &memory, offers: &self.offers });
         Ok(Look { plan, live, memory })
     }
 }
 
+/// Which tunnel devices the kernel makes; without the right to ask, none is counted on.
+pub(crate) fn asked() -> Offers {
+    offers().unwrap_or_default()
+}
+
 /// Finds this host in the file; what the file says of it must be so.
-pub(crate) fn locate(file: &File, place: &Place, live: &Snapshot) -> Result<String, Complaint> {
+pub(crate) fn locate(
+    file: &File,
+    place: &Place,
+    live: &Snapshot,
+    offers: &Offers,
+) -> Result<String, Complaint> {
     let known = || file.model.hosts.iter().map(|host| host.name.clone()).collect();
     let host = identify(&file.model, place.host.as_deref(), live)
         .map_err(|unknown| Complaint::Unknown { unknown, known: known() })?;
-    let found = check(host, live);
+    let found = check(&file.model, host, live, offers);
     if found.is_empty() {
         return Ok(host.name.clone());
     }

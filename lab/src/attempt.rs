@@ -1,8 +1,8 @@
 //! The attempt that does not work: the borrower bridged into the lender's network.
 
 use std::net::Ipv6Addr;
+use std::time::Duration;
 
-use crate::LabError;
 use crate::borrow::BorrowOptions;
 use crate::ethernet::End;
 use crate::host::Host;
@@ -10,6 +10,7 @@ use crate::probe::{Resolution, ping, resolve};
 use crate::report::{Attempt, Check, Kept, Report};
 use crate::switch::{Filter, packets};
 use crate::world::{BORROWED, BORROWER6, LENDER_MAC, LENDER6, World, WorldOptions};
+use crate::{LabError, wait};
 
 /// Builds the same world as [`borrow`](fn@crate::borrow), bridges an Ethernet carrier with the lender's
 /// uplink, and shows by counters why nothing comes of it. A check is good when it shows what the
@@ -72,7 +73,17 @@ fn bridge(world: &World) -> Result<[End; 2], LabError> {
         route add default via 2001:db8:aefc::1 dev br0
     ")?;
     world.lender.nft(COUNTERS)?;
+    forwarding(&world.lender)?;
     Ok(ends)
+}
+
+/// Waits until both ports of the lender's bridge forward: the kernel notices a new port's carrier late.
+fn forwarding(lender: &Host) -> Result<(), LabError> {
+    wait::until("the bridge's ports to forward", Duration::from_secs(5), || {
+        let ports = lender.run(&["bridge", "link", "show"]).ok()?.stdout;
+        let of_bridge = ports.lines().filter(|line| line.contains("master br0"));
+        (of_bridge.filter(|line| line.contains("state forwarding")).count() == 2).then_some(())
+    })
 }
 
 fn attempt(world: &World, name: &'static str, mac: &str, filter: Filter) -> Result<Attempt, LabError> {
@@ -87,6 +98,11 @@ fn attempt(world: &World, name: &'static str, mac: &str, filter: Filter) -> Resu
         route replace default via 192.0.2.1
     "
     ))?;
+    forwarding(&world.lender)?;
+    wait::until("the borrower's tap to be up", Duration::from_secs(5), || {
+        let shown = world.borrower.run(&["ip", "link", "show", "dev", TAP]).ok()?.stdout;
+        (shown.contains("LOWER_UP") && !shown.contains("state DOWN")).then_some(())
+    })?;
     let before = packets(&world.lender, "bridge", "attempt")?;
     let resolved = match resolve(&world.inet, "hoster", BORROWED)? {
         Resolution::Answered(address) => Some(address),

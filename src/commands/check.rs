@@ -3,7 +3,7 @@ use std::path::Path;
 use straddle_kernel::{Kernel as _, Live};
 
 use crate::cli::{Exit, Place};
-use crate::site::{is_elsewhere, locate, read};
+use crate::site::{asked, is_elsewhere, locate, read};
 
 use super::Ended;
 
@@ -15,7 +15,7 @@ pub(crate) fn check(place: &Place, file: Option<&Path>) -> Ended {
     }
     let file = read(&place.config)?;
     let live = Live::open()?.observe(&[])?;
-    let whose = match locate(&file, &place, &live) {
+    let whose = match locate(&file, &place, &live, &asked()) {
         Ok(host) => format!("this host is `{host}`"),
         Err(complaint) if is_elsewhere(&complaint) => {
             "this host is none of them, or the addresses don't tell".into()

@@ -68,15 +68,15 @@ impl<'a> Keeper<'a> {
         let turn = Turn::take(&place.runtime_dir, "turn")?;
         let plan = raise(&mut site, place, force)?.plan;
         drop(turn);
-        let serving = serve(&plan.bridges)?;
+        let served: Vec<Bridge> = plan.served().cloned().collect();
+        let serving = serve(&served)?;
         let door = Door::open(&place.runtime_dir)?;
-        let served = plan.bridges.clone();
         Ok(Keeper { place, site, plan, served, serving, watch, door, end, reload, _lock: lock })
     }
 
     /// Serves until told to end. The host stays as it is then: `down` takes it back.
     pub(crate) fn stay(mut self) -> Result<(), Complaint> {
-        anstream::println!("ready: serving {} carriers of host {}", self.plan.bridges.len(), self.plan.host);
+        anstream::println!("ready: serving {} carriers of host {}", self.served.len(), self.plan.host);
         tell_systemd(sd_notify::NotifyState::Ready);
         loop {
             match self.wait()? {
@@ -129,7 +129,7 @@ impl<'a> Keeper<'a> {
             anstream::eprint!("{}", render::complaint(&complaint));
         }
         drop(turn);
-        if self.served != self.plan.bridges {
+        if !self.plan.served().eq(&self.served) {
             self.begin_anew();
         }
     }
@@ -160,7 +160,8 @@ impl<'a> Keeper<'a> {
 
     /// Serves what there is by now; nothing, when that can't be, until something changes.
     fn begin_anew(&mut self) {
-        let begun = serve(&self.plan.bridges).map(|serving| (serving, self.plan.bridges.clone()));
+        let wanted: Vec<Bridge> = self.plan.served().cloned().collect();
+        let begun = serve(&wanted).map(|serving| (serving, wanted));
         let begun = begun.or_else(|complaint| {
             anstream::eprint!("{}", render::complaint(&complaint));
             serve(&[]).map(|serving| (serving, Vec::new()))

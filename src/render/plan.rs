@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use straddle_intent::plan::{Bridge, Plan, kind_word};
+use straddle_intent::plan::{Bridge, Make, Plan};
 use straddle_intent::step::Step;
 use straddle_intent::words;
 
@@ -28,10 +28,11 @@ pub(crate) fn plan(place: &Place, plan: &Plan, notes: &[String], steps: &[Step])
     for (index, step) in steps.iter().enumerate() {
         out += &numbered(index, step);
     }
+    let verb = if plan.needs_serving() { "run" } else { "up" };
     out += &match steps.len() {
         0 => "Nothing to do: the host is in step.\n".to_string(),
-        1 => "\n1 step. Nothing was changed; take it with `straddle run`.\n".into(),
-        count => format!("\n{count} steps. Nothing was changed; take them with `straddle run`.\n"),
+        1 => format!("\n1 step. Nothing was changed; take it with `straddle {verb}`.\n"),
+        count => format!("\n{count} steps. Nothing was changed; take them with `straddle {verb}`.\n"),
     };
     out
 }
@@ -41,7 +42,12 @@ fn bridge(bridge: &Bridge) -> String {
     let mut out = format!("{}: {}\n", bold(&bridge.name), bridge.part);
     let ends = format!("{}, from {} to {}", carrier.device, carrier.local, carrier.remote);
     out += &folded("  carrier ", 10, &ends);
-    out += &folded("          ", 10, "a tun device, served by `straddle run`");
+    let backend = &carrier.backend;
+    let make = match backend.make {
+        Make::Kernel => format!("the kernel's own device, without a process ({})", backend.why),
+        Make::Tun => format!("a tun device, served by `straddle run` ({})", backend.why),
+    };
+    out += &folded("          ", 10, &make);
     out += &folded("  MTU     ", 10, &carrier.mtu.to_string());
     out
 }
@@ -76,7 +82,7 @@ pub(crate) fn in_step(plan: &Plan) -> String {
 
 /// What an `up` alone does not do.
 pub(crate) fn needs_serving(plan: &Plan) -> String {
-    let devices: Vec<&str> = plan.bridges.iter().map(|bridge| bridge.carrier.device.as_str()).collect();
+    let devices: Vec<&str> = plan.served().map(|bridge| bridge.carrier.device.as_str()).collect();
     let text = format!(
         "nothing crosses {} yet: a tun device needs a process. Serve it: straddle run",
         devices.join(", ")
@@ -90,8 +96,6 @@ pub(crate) fn plan_json(plan: &Plan, notes: &[String], steps: &[Step]) -> String
         .iter()
         .map(|step| json!({"words": words::step(step), "undo": words::undo(step), "step": step, "inverse": step.inverse()}))
         .collect();
-    let carrier = |bridge: &Bridge| json!({"bridge": bridge.name, "backend": "tun", "kind": kind_word(bridge.carrier.kind)});
-    let carriers: Vec<Value> = plan.bridges.iter().map(carrier).collect();
-    let value = json!({"plan": plan, "carriers": carriers, "notes": notes, "steps": steps, "needs_serving": plan.needs_serving()});
+    let value = json!({"plan": plan, "notes": notes, "steps": steps, "needs_serving": plan.needs_serving()});
     format!("{value:#}")
 }

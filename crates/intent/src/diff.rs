@@ -26,15 +26,41 @@ pub struct Conflict {
 /// # Errors
 /// Every conflict, if there is one.
 pub fn diff(plan: &Plan, live: &Snapshot, memory: &Memory) -> Result<Vec<Step>, Vec<Conflict>> {
-    let mut steps = taken_back(plan, live, memory);
+    let live = adopted(live, memory);
+    let mut steps = taken_back(plan, &live, memory);
+    let (replaced, live) = replaced(plan, live);
+    steps.extend(replaced);
     let mut conflicts = Vec::new();
     for wanted in &plan.wanted {
-        match one(wanted, live, memory) {
+        match one(wanted, &live, memory) {
             Ok(found) => steps.extend(found),
             Err(conflict) => conflicts.push(conflict),
         }
     }
     if conflicts.is_empty() { Ok(steps) } else { Err(conflicts) }
+}
+
+/// A device that we had begun to make is ours, though it bears no mark yet.
+fn adopted(live: &Snapshot, memory: &Memory) -> Snapshot {
+    let mut live = live.clone();
+    for link in live.links.iter_mut().filter(|link| memory.begun.contains(&link.name)) {
+        link.bridge.get_or_insert_default();
+    }
+    live
+}
+
+/// Devices of ours that can't become what they shall be go first; with them goes what stands on them.
+fn replaced(plan: &Plan, mut live: Snapshot) -> (Vec<Step>, Snapshot) {
+    let mut steps = Vec::new();
+    for wanted in &plan.wanted {
+        let Wanted::Object(Object::Link(link)) = wanted else { continue };
+        let found = live.link(&link.name).filter(|found| found.bridge.is_some()).cloned();
+        if let Some(found) = found.filter(|found| !found.kind.may_become(&link.kind)) {
+            live.forget(&found.name);
+            steps.push(Step::Remove(Object::Link(found)));
+        }
+    }
+    (steps, live)
 }
 
 fn taken_back(plan: &Plan, live: &Snapshot, memory: &Memory) -> Vec<Step> {

@@ -1,6 +1,6 @@
 //! What the kernel can't tell: how things were before we displaced them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,9 @@ pub struct Memory {
     pub settings: BTreeMap<SysctlKey, Remembered>,
     /// Addresses that we took away, in that order; see [`Memory::absent`].
     pub displaced: Vec<Displaced>,
+    /// Devices that are being made: they are ours before they bear our mark.
+    #[serde(default)]
+    pub begun: BTreeSet<String>,
 }
 
 /// A sysctl's value before us, and ours.
@@ -28,7 +31,7 @@ pub struct Remembered {
 impl Memory {
     /// Whether there is nothing to put back.
     pub fn is_empty(&self) -> bool {
-        self.settings.is_empty() && self.displaced.is_empty()
+        self.settings.is_empty() && self.displaced.is_empty() && self.begun.is_empty()
     }
 
     /// A step is about to be taken: what it displaces is remembered from here on.
@@ -36,6 +39,9 @@ impl Memory {
         match step {
             Step::Set(setting) => self.remember(setting),
             Step::Vacate(displaced) => self.displace(displaced),
+            Step::Create(Object::Link(link)) => {
+                self.begun.insert(link.name.clone());
+            }
             Step::Create(_) | Step::Remove(_) | Step::Change { .. } | Step::Reinstate(_) => {}
         }
     }
@@ -47,7 +53,11 @@ impl Memory {
             Step::Vacate(displaced) => self.narrow(displaced),
             Step::Reinstate(displaced) => self.displaced.retain(|known| known.address != displaced.address),
             // The sysctls of a device go with it.
+            Step::Create(Object::Link(link)) | Step::Change { to: Object::Link(link), .. } => {
+                self.begun.remove(&link.name);
+            }
             Step::Remove(Object::Link(link)) => {
+                self.begun.remove(&link.name);
                 self.settings.retain(|key, _| key.device() != Some(link.name.as_str()));
             }
             Step::Create(_) | Step::Remove(_) | Step::Change { .. } => {}

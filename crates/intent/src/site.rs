@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use crate::config::Diagnostic;
-use crate::model::{Host, Model};
+use crate::model::{BackendChoice, Borrow, Host, Model};
+use crate::plan::{Offers, kind_word};
 use crate::snapshot::Snapshot;
 
 /// Why this host was not recognised.
@@ -43,8 +44,9 @@ pub fn identify<'a>(model: &'a Model, given: Option<&str>, live: &Snapshot) -> R
 }
 
 /// What the file says of this host that isn't so.
-pub fn check(host: &Host, live: &Snapshot) -> Vec<Diagnostic> {
+pub fn check(model: &Model, host: &Host, live: &Snapshot, offers: &Offers) -> Vec<Diagnostic> {
     let mut found = Vec::new();
+    found.extend(kernel_lacks(model, host, offers));
     let uplink = &host.uplink;
     if live.link(&uplink.value).is_none() {
         let ours = |link: &&crate::object::Link| link.bridge.is_none() && link.name != "lo";
@@ -54,4 +56,15 @@ pub fn check(host: &Host, live: &Snapshot) -> Vec<Diagnostic> {
         found.push(Diagnostic::new(uplink.span.clone(), message, help));
     }
     found
+}
+
+/// The file wants the kernel's device where the kernel has none.
+fn kernel_lacks(model: &Model, host: &Host, offers: &Offers) -> Option<Diagnostic> {
+    let choice = host.backend.as_ref().filter(|choice| choice.value == BackendChoice::Kernel)?;
+    let ends_here = |borrow: &&Borrow| [&borrow.lender.host, &borrow.borrower.host].contains(&&host.name);
+    let kinds = model.borrows.iter().filter(ends_here).map(|borrow| borrow.kind);
+    let (kind, why) = kinds.into_iter().find_map(|kind| offers.refusal(kind).map(|why| (kind, why)))?;
+    let message = format!("this kernel has no {}: {why}", kind_word(kind));
+    let help = "write \"auto\" or \"tun\", or load the module (modprobe ip6_gre, ip6_tunnel or sit)";
+    Some(Diagnostic::new(choice.span.clone(), message, help))
 }

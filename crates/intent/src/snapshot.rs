@@ -58,6 +58,15 @@ impl Snapshot {
         ours
     }
 
+    /// Takes a device out, with all that stands on it.
+    pub fn forget(&mut self, dev: &str) {
+        self.links.retain(|link| link.name != dev);
+        self.addresses.retain(|address| address.dev != dev);
+        self.routes.retain(|route| route.dev.as_deref() != Some(dev));
+        self.neighbours.retain(|neighbour| neighbour.dev != dev);
+        self.sysctls.retain(|key, _| key.device() != Some(dev));
+    }
+
     /// The largest packet that a device takes, in bytes.
     pub fn mtu(&self, dev: &str) -> Option<u32> {
         self.link(dev).map(|link| link.mtu)

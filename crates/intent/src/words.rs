@@ -1,8 +1,8 @@
 //! Steps in the words of ip(8), sysctl(8) and nft(8).
 
 use crate::object::{
-    Address, Displaced, FilterRule, Link, LinkKind, MAIN, Neighbour, NeighbourKind, Object, Route, RouteKind,
-    Rule, Selector,
+    Address, Displaced, FilterRule, Format, Link, LinkKind, MAIN, Neighbour, NeighbourKind, Object, Route,
+    RouteKind, Rule, Selector, Tunnel,
 };
 use crate::step::Step;
 
@@ -117,11 +117,28 @@ fn reinstated(displaced: &Displaced) -> Vec<String> {
 
 fn link(link: &Link) -> String {
     let kind = match &link.kind {
-        LinkKind::Tun => "tun",
-        LinkKind::Other(kind) => kind,
+        LinkKind::Tun => "tun".into(),
+        LinkKind::Tunnel(tunnel) => self::tunnel(tunnel),
+        LinkKind::Other(kind) => kind.clone(),
     };
     let state = if link.up { "up" } else { "down" };
     format!("{} type {kind} mtu {} {state}", link.name, link.mtu)
+}
+
+fn tunnel(tunnel: &Tunnel) -> String {
+    let (local, remote, hops) = (tunnel.local, tunnel.remote, tunnel.hop_limit);
+    let limit = tunnel.encap_limit.map_or("none".to_string(), |limit| limit.to_string());
+    let class = if tunnel.copy_class { " tclass inherit" } else { "" };
+    let word = tunnel.format.word();
+    let ends = format!("local {local} remote {remote}");
+    match tunnel.format {
+        Format::Ip6gre { key } => {
+            let key = key.map(|key| format!(" key {key}")).unwrap_or_default();
+            format!("{word} {ends}{key} hoplimit {hops} encaplimit {limit}{class}")
+        }
+        Format::Ip4ip6 => format!("{word} mode ipip6 {ends} hoplimit {hops} encaplimit {limit}{class}"),
+        Format::Sit => format!("{word} {ends} ttl {hops}{}", class.replace("tclass", "tos")),
+    }
 }
 
 /// As `ip addr add` takes it.

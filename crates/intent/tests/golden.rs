@@ -11,7 +11,7 @@ use straddle_intent::diff::diff;
 use straddle_intent::memory::Memory;
 use straddle_intent::model::{self, Model};
 use straddle_intent::object::Wanted;
-use straddle_intent::plan::{Facts, plan};
+use straddle_intent::plan::{Facts, Offers, plan};
 use straddle_intent::snapshot::Snapshot;
 use straddle_intent::{site, words};
 
@@ -55,20 +55,30 @@ fn outcome(case: &Path) -> Vec<(String, String)> {
         return vec![("errors".into(), String::new())];
     };
     let live: Snapshot = toml::from_str(&live).unwrap_or_else(|error| panic!("{}: {error}", case.display()));
-    on_host(&text, &model, &live)
+    on_host(&text, &model, &live, &offers(case))
 }
 
-fn on_host(text: &str, model: &Model, live: &Snapshot) -> Vec<(String, String)> {
+/// A kernel without tunnel devices, unless the case has a file `kernel-has`: a word on each line.
+fn offers(case: &Path) -> Offers {
+    let has = fs::read_to_string(case.join("kernel-has")).unwrap_or_default();
+    let one = |word: &'static str| {
+        let refusal = "Unknown device type".to_string();
+        (word, (!has.lines().any(|line| line == word)).then_some(refusal))
+    };
+    Offers(["ip6gre", "ip6tnl", "sit"].map(one).into_iter().collect())
+}
+
+fn on_host(text: &str, model: &Model, live: &Snapshot, offers: &Offers) -> Vec<(String, String)> {
     let host = match site::identify(model, None, live) {
         Ok(host) => host,
         Err(unknown) => return vec![("errors".into(), format!("{unknown:?}\n"))],
     };
-    let found = site::check(host, live);
+    let found = site::check(model, host, live, offers);
     if !found.is_empty() {
         return vec![("errors".into(), errors(text, &found))];
     }
     let memory = Memory::default();
-    let plan = plan(model, &host.name, &Facts { live, memory: &memory });
+    let plan = plan(model, &host.name, &Facts { live, memory: &memory, offers });
     let wanted: String = plan.wanted.iter().map(|wanted| format!("{}\n", line(wanted))).collect();
     let steps = match diff(&plan, live, &memory) {
         Ok(steps) => {
@@ -84,8 +94,16 @@ fn on_host(text: &str, model: &Model, live: &Snapshot) -> Vec<(String, String)> 
             conflicts.iter().map(|c| format!("conflict: {}\n  help: {}\n", c.message, c.help)).collect()
         }
     };
-    let bridges: String =
-        plan.bridges.iter().map(|b| format!("{}: {}; MTU {}\n", b.name, b.part, b.carrier.mtu)).collect();
+    let bridges: String = plan
+        .bridges
+        .iter()
+        .map(|b| {
+            format!(
+                "{}: {}; MTU {}; {:?}, {}\n",
+                b.name, b.part, b.carrier.mtu, b.carrier.backend.make, b.carrier.backend.why
+            )
+        })
+        .collect();
     let notes: String = plan.notes(live).iter().map(|note| format!("note: {note}\n")).collect();
     vec![("plan".into(), bridges + &notes + &wanted), ("steps".into(), steps)]
 }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use straddle_intent::diff::diff;
 use straddle_intent::memory::Memory;
 use straddle_intent::model;
-use straddle_intent::plan::{Facts, Plan, plan};
+use straddle_intent::object::{Link, LinkKind, Object};
+use straddle_intent::plan::{Facts, Offers, Plan, plan};
 use straddle_intent::site::identify;
 use straddle_intent::snapshot::Snapshot;
 use straddle_intent::step::Step;
@@ -19,6 +20,7 @@ struct Story {
     model: model::Model,
     host: String,
     start: Snapshot,
+    offers: Offers,
 }
 
 fn stories() -> Vec<Story> {
@@ -36,13 +38,15 @@ fn story(case: &Path) -> Option<Story> {
     let model = model::read(&fs::read_to_string(case.join("config.toml")).unwrap()).unwrap();
     let host = identify(&model, None, &start).ok()?.name.clone();
     start.link("eth0")?;
-    let story = Story { name: case.file_name()?.to_str()?.into(), host, model, start };
+    let why = (!case.join("kernel-has").exists()).then(|| "none here".to_string());
+    let offers = Offers(["ip6gre", "ip6tnl", "sit"].map(|word| (word, why.clone())).into_iter().collect());
+    let story = Story { offers, name: case.file_name()?.to_str()?.into(), host, model, start };
     story.steps(&story.start, &Memory::default()).is_ok().then_some(story)
 }
 
 impl Story {
     fn plan(&self, live: &Snapshot, memory: &Memory) -> Plan {
-        plan(&self.model, &self.host, &Facts { live, memory })
+        plan(&self.model, &self.host, &Facts { live, memory, offers: &self.offers })
     }
 
     fn steps(&self, live: &Snapshot, memory: &Memory) -> Result<Vec<Step>, ()> {
@@ -112,8 +116,8 @@ fn a_death_at_any_step_is_mended_by_up_or_down() {
         let mut whole = Twin::new(story.start.clone());
         story.up(&mut whole, &mut Memory::default());
         for k in 0..steps.len() {
-            for effect in [false, true] {
-                let after = format!("death at step {k}, {}", if effect { "taken" } else { "noted" });
+            for effect in [Effect::None, Effect::Half, Effect::Whole] {
+                let after = format!("death at step {k}, effect: {effect:?}");
                 let (twin, memory) = dead(&story, &steps, k, effect);
                 story.down(&mut twin.clone(), &mut memory.clone(), &after);
                 let (mut twin, mut memory) = (twin, memory);
@@ -138,13 +142,29 @@ fn an_address_that_a_dhcp_client_brings_back_leaves_again_and_nothing_is_forgott
     }
 }
 
+/// How much of the step that was being taken came about.
+#[derive(Clone, Copy, Debug)]
+enum Effect {
+    None,
+    Half,
+    Whole,
+}
+
 /// The steps before `k` were taken; `k` itself was noted, and perhaps taken, but not noted as taken.
-fn dead(story: &Story, steps: &[Step], k: usize, effect: bool) -> (Twin, Memory) {
+fn dead(story: &Story, steps: &[Step], k: usize, effect: Effect) -> (Twin, Memory) {
     let (mut twin, mut memory) = (Twin::new(story.start.clone()), Memory::default());
     apply(&mut twin, &mut memory, &steps[..k], &mut |_, _| {}).unwrap();
     memory.doing(&steps[k]);
-    if effect {
-        twin.execute(&steps[k]).unwrap();
+    match (effect, &steps[k]) {
+        (Effect::None, _) => {}
+        // The kernel's tunnel devices get their mark in a request of its own.
+        (Effect::Half, Step::Create(Object::Link(link))) if link.kind != LinkKind::Tun => {
+            let bare = Link { bridge: None, up: false, ..link.clone() };
+            twin.execute(&Step::Create(Object::Link(bare))).unwrap();
+        }
+        (Effect::Half | Effect::Whole, step) => {
+            twin.execute(step).unwrap();
+        }
     }
     (twin, memory)
 }

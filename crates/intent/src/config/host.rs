@@ -2,6 +2,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv4Net;
 
+use crate::model::BackendChoice;
+
 use super::Spanned;
 use super::section::{Reader, Section};
 use super::value;
@@ -21,12 +23,16 @@ pub struct Host {
     pub ipv6: Option<Spanned<Ipv6Addr>>,
     /// MTU of the path to the other hosts in bytes, where it is less than the uplink's.
     pub mtu: Option<Spanned<u32>>,
+    /// Which make of a carrier ends here.
+    pub carrier_backend: Option<Spanned<BackendChoice>>,
     /// The keys that stand in the section, legal or not.
     pub keys: Vec<String>,
 }
 
 /// The keys of the section.
-pub(super) const KEYS: &[&str] = &["uplink", "ipv4", "gateway4", "ipv6", "mtu"];
+pub(super) const KEYS: &[&str] = &["uplink", "ipv4", "gateway4", "ipv6", "mtu", "carrier-backend"];
+const BACKENDS: &[(&str, BackendChoice)] =
+    &[("auto", BackendChoice::Auto), ("kernel", BackendChoice::Kernel), ("tun", BackendChoice::Tun)];
 
 pub(super) fn read(reader: &mut Reader, name: String, section: &Section<'_>) -> Host {
     Host {
@@ -41,6 +47,7 @@ pub(super) fn read(reader: &mut Reader, name: String, section: &Section<'_>) -> 
         gateway4: section.optional(reader, "gateway4", value::ipv4),
         ipv6: section.optional(reader, "ipv6", value::ipv6),
         mtu: section.number(reader, "mtu", 1280..=65535),
+        carrier_backend: section.optional(reader, "carrier-backend", |word| value::one_of(word, BACKENDS)),
         keys: section.keys(),
     }
 }

@@ -4,6 +4,18 @@ use ipnet::Ipv4Net;
 
 use crate::config::{self, Diagnostic, Spanned};
 
+/// Which make of a carrier a host uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BackendChoice {
+    /// The kernel's device where the kernel has it, else tun.
+    #[default]
+    Auto,
+    /// The kernel's device.
+    Kernel,
+    /// A tun device served by a process of ours.
+    Tun,
+}
+
 /// A host that takes part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
@@ -15,6 +27,8 @@ pub struct Host {
     pub ipv4: Vec<Ipv4Net>,
     /// The IPv6 address that carriers end at.
     pub ipv6: Option<Ipv6Addr>,
+    /// Which make of a carrier, and where the file says so.
+    pub backend: Option<Spanned<BackendChoice>>,
 }
 
 impl Host {
@@ -24,6 +38,7 @@ impl Host {
             uplink: host.uplink.clone()?,
             ipv4: host.ipv4.iter().map(|net| net.value).collect(),
             ipv6: host.ipv6.as_ref().map(|address| address.value),
+            backend: host.carrier_backend.clone(),
         })
     }
 }

@@ -4,7 +4,7 @@ mod borrow;
 mod host;
 
 pub use borrow::{Borrow, CarrierKind, End};
-pub use host::Host;
+pub use host::{BackendChoice, Host};
 
 use crate::config::{Config, Diagnostic};
 

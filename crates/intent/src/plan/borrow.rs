@@ -6,53 +6,60 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use straddle_encap::Kind;
 
 use crate::DUMMY4;
-use crate::model::{Borrow, End};
+use crate::model::{Borrow, End, Model};
 use crate::object::{
-    Address, Filter, FilterRule, Link, LinkKind, MAIN, Match, Neighbour, NeighbourKind, Object, Origin, Raw,
-    Route, Rule, Selector, Sysctl, SysctlKey, Verdict, Wanted,
+    Address, Filter, FilterRule, MAIN, Match, Neighbour, NeighbourKind, Object, Origin, Raw, Route, Rule,
+    Selector, Sysctl, SysctlKey, Tunnel, Verdict, Wanted,
 };
 
-use super::{Bridge, Carrier, Facts, Mtu, Plan, kind_word};
+use super::{Backend, Bridge, Carrier, Facts, Mtu, Plan, kind_word};
 
 /// Our default routes stand behind whatever the host has by itself; a lender's, which serves its
 /// ICMP errors alone, one further.
 const METRIC: u32 = 4600;
+/// Hop limit of outer packets.
+const HOP_LIMIT: u8 = 64;
 /// The first of our tables and rules; each bridge of the file has its own table.
 const TABLE: u32 = 4600;
 
-pub(super) fn add(plan: &mut Plan, borrow: &Borrow, index: usize, facts: &Facts<'_>) {
+pub(super) fn add(plan: &mut Plan, model: &Model, borrow: &Borrow, index: usize, facts: &Facts<'_>) {
     let table = TABLE + 1 + u32::try_from(index).unwrap_or(0);
+    let address = borrow.address.addr();
     if plan.host == borrow.lender.host {
-        let mtu = Mtu::of(borrow.kind, &borrow.lender, &borrow.borrower, facts);
-        lend(&mut plan.wanted, borrow, table, &mtu, facts);
-        let part = format!("lends {} to {}", borrow.address.addr(), borrow.borrower.host);
-        plan.bridges.push(bridge(borrow, part, &borrow.lender, &borrow.borrower, mtu));
+        let carrier = ending(model, borrow, &borrow.lender, &borrow.borrower, facts);
+        lend(&mut plan.wanted, borrow, table, &carrier, facts);
+        let part = format!("lends {address} to {}", borrow.borrower.host);
+        plan.bridges.push(bridge(borrow, &part, carrier));
     }
     if plan.host == borrow.borrower.host {
-        let mtu = Mtu::of(borrow.kind, &borrow.borrower, &borrow.lender, facts);
-        take(&mut plan.wanted, borrow, table, &mtu);
-        let part = format!("borrows {} from {}", borrow.address.addr(), borrow.lender.host);
-        plan.bridges.push(bridge(borrow, part, &borrow.borrower, &borrow.lender, mtu));
+        let carrier = ending(model, borrow, &borrow.borrower, &borrow.lender, facts);
+        take(&mut plan.wanted, borrow, table, &carrier);
+        let part = format!("borrows {address} from {}", borrow.lender.host);
+        plan.bridges.push(bridge(borrow, &part, carrier));
     }
 }
 
-fn bridge(borrow: &Borrow, part: String, here: &End, there: &End, mtu: Mtu) -> Bridge {
-    let carrier = Carrier {
+fn ending(model: &Model, borrow: &Borrow, here: &End, there: &End, facts: &Facts<'_>) -> Carrier {
+    Carrier {
         device: borrow.device.clone(),
         kind: borrow.kind,
         local: here.endpoint,
         remote: there.endpoint,
-        mtu,
-    };
+        mtu: Mtu::of(borrow.kind, here, there, facts),
+        backend: Backend::choose(model, &here.host, borrow.kind, facts.offers),
+    }
+}
+
+fn bridge(borrow: &Borrow, part: &str, carrier: Carrier) -> Bridge {
     let part = format!("{part} over {}", kind_word(borrow.kind));
     Bridge { name: borrow.name.clone(), recipe: "borrow", part, carrier }
 }
 
-fn lend(wanted: &mut Vec<Wanted>, borrow: &Borrow, table: u32, mtu: &Mtu, facts: &Facts<'_>) {
+fn lend(wanted: &mut Vec<Wanted>, borrow: &Borrow, table: u32, ending: &Carrier, facts: &Facts<'_>) {
     let (dev, uplink) = (borrow.device.as_str(), borrow.lender.uplink.as_str());
     let address = borrow.address.addr();
-    wanted.push(object(Object::Filter(filter(borrow, mtu, facts))));
-    carrier(wanted, borrow, 1, mtu);
+    wanted.push(object(Object::Filter(filter(borrow, &ending.mtu, facts))));
+    carrier(wanted, borrow, 1, ending);
     for sysctl in [
         (SysctlKey::ipv4_conf(dev, "forwarding"), "1"),
         (SysctlKey::ipv4_conf(uplink, "forwarding"), "1"),
@@ -79,11 +86,11 @@ fn lend(wanted: &mut Vec<Wanted>, borrow: &Borrow, table: u32, mtu: &Mtu, facts:
     wanted.push(object(Object::Neighbour(neighbour)));
 }
 
-fn take(wanted: &mut Vec<Wanted>, borrow: &Borrow, table: u32, mtu: &Mtu) {
+fn take(wanted: &mut Vec<Wanted>, borrow: &Borrow, table: u32, ending: &Carrier) {
     let dev = borrow.device.as_str();
     let address = borrow.address.addr();
     let source = Some(IpAddr::from(address));
-    carrier(wanted, borrow, 2, mtu);
+    carrier(wanted, borrow, 2, ending);
     wanted.push(Wanted::LooseReversePath { dev: dev.into() });
     wanted.push(object(on(dev, host(address))));
     // What is sent from the address leaves by the carrier whatever other default the host has; its
@@ -100,14 +107,16 @@ fn take(wanted: &mut Vec<Wanted>, borrow: &Borrow, table: u32, mtu: &Mtu) {
 }
 
 /// The device, with link-local addresses of its own choosing: random ones can't be next hops.
-fn carrier(wanted: &mut Vec<Wanted>, borrow: &Borrow, end: u16, mtu: &Mtu) {
-    let link = Link {
-        name: borrow.device.clone(),
-        kind: LinkKind::Tun,
-        mtu: mtu.value,
-        up: true,
-        bridge: Some(borrow.name.clone()),
+fn carrier(wanted: &mut Vec<Wanted>, borrow: &Borrow, end: u16, ending: &Carrier) {
+    let tunnel = Tunnel {
+        format: ending.kind.into(),
+        local: ending.local.into(),
+        remote: ending.remote.into(),
+        hop_limit: HOP_LIMIT,
+        copy_class: true,
+        encap_limit: None,
     };
+    let link = ending.backend.link(&borrow.device, &borrow.name, ending.mtu.value, tunnel);
     wanted.push(object(Object::Link(link)));
     match borrow.kind {
         Kind::Ip6gre { .. } | Kind::Sit => {

@@ -1,10 +1,12 @@
 //! Third station: what shall be on one host, in order. A total function of the model.
 
+mod backend;
 mod borrow;
 mod mtu;
 mod notes;
 mod order;
 
+pub use backend::{Backend, Make, Offers};
 pub use mtu::Mtu;
 
 use std::net::Ipv6Addr;
@@ -55,6 +57,8 @@ pub struct Carrier {
     pub remote: Ipv6Addr,
     /// Largest inner packet, and why.
     pub mtu: Mtu,
+    /// Which make, and why.
+    pub backend: Backend,
 }
 
 /// What a plan must know of the host beforehand.
@@ -64,6 +68,8 @@ pub struct Facts<'a> {
     pub live: &'a Snapshot,
     /// What we displaced there.
     pub memory: &'a Memory,
+    /// Which tunnel devices the kernel makes.
+    pub offers: &'a Offers,
 }
 
 impl Facts<'_> {
@@ -84,7 +90,7 @@ impl Facts<'_> {
 pub fn plan(model: &Model, host: &str, facts: &Facts<'_>) -> Plan {
     let mut plan = Plan { host: host.into(), ..Plan::default() };
     for (index, borrow) in model.borrows.iter().enumerate() {
-        borrow::add(&mut plan, borrow, index, facts);
+        borrow::add(&mut plan, model, borrow, index, facts);
     }
     plan.wanted = order::sorted(order::merged(plan.wanted));
     plan
@@ -110,7 +116,12 @@ impl Plan {
 
     /// Whether a process must serve a device of this plan.
     pub fn needs_serving(&self) -> bool {
-        !self.bridges.is_empty()
+        self.served().next().is_some()
+    }
+
+    /// The bridges whose carriers are served by a process.
+    pub fn served(&self) -> impl Iterator<Item = &Bridge> {
+        self.bridges.iter().filter(|bridge| bridge.carrier.backend.make == Make::Tun)
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod raw;
 pub(crate) mod route;
 pub(crate) mod rule;
 mod socket;
+mod tunnel;
 
 pub(crate) use socket::{Found, Socket};
 

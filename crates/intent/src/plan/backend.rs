@@ -1,0 +1,72 @@
+//! The two makes of a carrier, and which is taken.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use straddle_encap::Kind;
+
+use crate::model::{BackendChoice, Model};
+use crate::object::{Format, Link, LinkKind, Tunnel};
+
+use super::kind_word;
+
+/// What the kernel answers when asked for a tunnel device of each kind, by the word of `ip link add
+/// type`: nothing where it makes one, else its own words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Offers(pub BTreeMap<&'static str, Option<String>>);
+
+/// Which make of a carrier, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Backend {
+    /// The make.
+    pub make: Make,
+    /// Why, a part of a sentence.
+    pub why: String,
+}
+
+/// A make of a carrier; the wire is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Make {
+    /// The kernel's tunnel device: no process needs to stay.
+    Kernel,
+    /// A tun device that a process of ours serves.
+    Tun,
+}
+
+impl Offers {
+    /// Why the kernel has no device for this kind of carrier; none when it has.
+    pub fn refusal(&self, kind: Kind) -> Option<String> {
+        match self.0.get(Format::from(kind).word()) {
+            Some(None) => None,
+            Some(Some(why)) => Some(why.clone()),
+            None => Some("it was not asked".into()),
+        }
+    }
+}
+
+impl Backend {
+    pub(super) fn choose(model: &Model, host: &str, kind: Kind, offers: &Offers) -> Backend {
+        let choice =
+            model.hosts.iter().find(|known| known.name == host).and_then(|host| host.backend.as_ref());
+        match (choice.map_or(BackendChoice::Auto, |choice| choice.value), offers.refusal(kind)) {
+            (BackendChoice::Tun, _) => Backend { make: Make::Tun, why: "as the file says".into() },
+            (BackendChoice::Kernel, _) => Backend { make: Make::Kernel, why: "as the file says".into() },
+            (BackendChoice::Auto, None) => {
+                Backend { make: Make::Kernel, why: format!("this kernel has {}", kind_word(kind)) }
+            }
+            (BackendChoice::Auto, Some(why)) => {
+                Backend { make: Make::Tun, why: format!("this kernel has no {}: {why}", kind_word(kind)) }
+            }
+        }
+    }
+
+    /// The device of a carrier of this make.
+    pub(super) fn link(&self, name: &str, bridge: &str, mtu: u32, tunnel: Tunnel) -> Link {
+        let kind = match self.make {
+            Make::Kernel => LinkKind::Tunnel(tunnel),
+            Make::Tun => LinkKind::Tun,
+        };
+        Link { name: name.into(), kind, mtu, up: true, bridge: Some(bridge.into()) }
+    }
+}
