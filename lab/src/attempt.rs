@@ -74,6 +74,12 @@ fn bridge(world: &World) -> Result<[End; 2], LabError> {
     ")?;
     world.lender.nft(COUNTERS)?;
     forwarding(&world.lender)?;
+    // The underlay has moved to the bridge: the carrier's own way must be there before it is judged.
+    let borrower = BORROWER6.to_string();
+    wait::until("the lender to reach the borrower over IPv6", Duration::from_secs(10), || {
+        let asked = world.lender.try_run(&["ping", "-n", "-q", "-c", "1", "-W", "1", &borrower]).ok()?;
+        asked.status.success().then_some(())
+    })?;
     Ok(ends)
 }
 
