@@ -46,6 +46,9 @@ pub fn borrow(
     let traffic = BeforeAfter { before, after };
     progress("checking every way in and out");
     let mut list = checks::moved(&world, options.carrier, &traffic)?;
+    if running.is_empty() {
+        list.push(checks::nobody_stays(&world, straddle_exe)?);
+    }
 
     progress("straddle down: the address returns");
     down(&world, &straddle, running)?;
@@ -68,20 +71,25 @@ fn page(carrier: Carrier, traffic: BeforeAfter, checks: Vec<Check>, kept: Option
     }
 }
 
-/// `up` and `run` on both hosts.
-fn up(world: &World, straddle: &Straddle) -> Result<[Process; 2], LabError> {
-    straddle.on(&world.borrower).up()?;
-    let borrower = straddle.on(&world.borrower).run()?;
-    straddle.on(&world.lender).up()?;
-    let lender = straddle.on(&world.lender).run()?;
-    Ok([lender, borrower])
+/// `up` on both hosts, and `run` where a carrier needs a process.
+fn up(world: &World, straddle: &Straddle) -> Result<Vec<Process>, LabError> {
+    let mut running = Vec::new();
+    for host in [&world.borrower, &world.lender] {
+        let installed = straddle.on(host);
+        let needed = installed.json("plan")?["needs_serving"] == true;
+        installed.up()?;
+        if needed {
+            running.push(installed.run()?);
+        }
+    }
+    Ok(running)
 }
 
 /// `down` on both hosts, which also ends `run`.
-fn down(world: &World, straddle: &Straddle, running: [Process; 2]) -> Result<(), LabError> {
+fn down(world: &World, straddle: &Straddle, running: Vec<Process>) -> Result<(), LabError> {
     straddle.on(&world.lender).down()?;
     straddle.on(&world.borrower).down()?;
-    running.into_iter().try_for_each(|process| process.ends(END))
+    running.into_iter().try_for_each(|process| process.ends(END).map(drop))
 }
 
 fn keep(world: World, straddle: &Straddle) -> Result<Kept, LabError> {

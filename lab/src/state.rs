@@ -68,7 +68,12 @@ impl HostState {
     }
 }
 
-fn section(name: &'static str, lines: Vec<String>) -> Section {
+/// Devices that the kernel makes by itself in every namespace when a module is loaded are nobody's doing.
+fn section(name: &'static str, mut lines: Vec<String>) -> Section {
+    let words = |line: &str, device: &str| {
+        line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == device)
+    };
+    lines.retain(|line| !FALLBACK.iter().any(|device| words(line, device)));
     Section { name, lines }
 }
 
@@ -94,3 +99,7 @@ const TEXTS: [(&str, &str); 8] = [
     ("proxy neighbour6", "-6 neigh show proxy"),
     ("nexthop", "nexthop show"),
 ];
+
+/// The fallback devices of the kernel's tunnel modules.
+const FALLBACK: [&str; 9] =
+    ["ip6gre0", "ip6tnl0", "sit0", "gre0", "gretap0", "erspan0", "tunl0", "ip_vti0", "ip6_vti0"];

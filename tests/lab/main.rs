@@ -8,6 +8,8 @@ mod carrier;
 mod crash;
 mod foreign;
 mod guard;
+#[path = "../common/pair.rs"]
+mod pair;
 mod path;
 mod trace_free;
 

@@ -1,6 +1,7 @@
 //! What has to hold while the address is lent, and after it has come back.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::LabError;
@@ -40,6 +41,19 @@ pub(super) fn moved(world: &World, carrier: Carrier, traffic: &BeforeAfter) -> R
     let measured = format!("{dropped} frames dropped");
     checks.push(Check::new("the hoster's switch has no complaint", dropped == 0, measured));
     Ok(checks)
+}
+
+/// With carriers of the kernel's own no process of straddle is left on either host.
+pub(super) fn nobody_stays(world: &World, exe: &Path) -> Result<Check, LabError> {
+    let mut left = 0;
+    for host in [&world.lender, &world.borrower] {
+        let pids = host.direct(&["ip", "netns", "pids", host.namespace()], "")?.stdout;
+        let is_ours =
+            |pid: &&str| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|path| path == exe);
+        left += pids.split_whitespace().filter(is_ours).count();
+    }
+    let measured = format!("{left} processes, carriers of the kernel's own");
+    Ok(Check::new("`up` alone is enough: no process stays", left == 0, measured))
 }
 
 /// The lender over IPv6, all the time.

@@ -60,6 +60,10 @@ pub fn throughput(
     }
     let text = output.stdout;
     let answer: Option<Value> = serde_json::from_str(&text).ok();
+    // It may say that the connection broke, and end well all the same.
+    if answer.as_ref().is_some_and(|answer| answer.get("error").is_some()) {
+        return Ok(None);
+    }
     let received = answer.and_then(|answer| received(&answer, load));
     received.map(Some).ok_or(LabError::Unreadable { tool: "iperf3", text })
 }
