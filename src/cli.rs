@@ -132,7 +132,7 @@ pub(crate) enum Exit {
     OutOfStep = 3,
     /// Something is in the way; nothing was touched.
     Refused = 4,
-    /// Something failed, and not everything could be put back.
+    /// Something failed, and the host is not as it was.
     Left = 5,
 }
 
@@ -151,4 +151,4 @@ Exit codes:
   3  status: a bridge is not in step; lab: a check failed
   4  something is in the way (an object of somebody else, your own session);
      nothing was touched
-  5  something failed, and not everything could be put back: it is listed";
+  5  something failed, and the host is not as it was: what is left is listed";

@@ -28,10 +28,12 @@ pub(crate) enum Complaint {
     NotVerified { steps: Vec<Step>, left: Vec<(Step, Error)> },
     /// What `down` could not put back.
     Left(Vec<(Step, Error)>),
+    /// What a line of the journal had remembered, and can't be read any more.
+    Forgotten(Error),
     /// The kernel or a file.
     Kernel(Error),
-    /// The packet loops.
-    Serve(straddle_serve::Error),
+    /// The host is in step, but its carriers can't be served.
+    NotServed(String),
     /// The lab.
     Lab(String),
     /// Anything else, in words, with what to do.
@@ -47,12 +49,11 @@ impl Complaint {
             Complaint::Conflicts(_) | Complaint::Sessions { .. } => Exit::Refused,
             Complaint::Failure(failure) if !failure.left.is_empty() => Exit::Left,
             Complaint::NotVerified { left, .. } if !left.is_empty() => Exit::Left,
-            Complaint::Left(_) => Exit::Left,
+            Complaint::Left(_) | Complaint::NotServed(_) | Complaint::Forgotten(_) => Exit::Left,
             Complaint::Kernel(Error::Busy(_)) => Exit::Refused,
             Complaint::Failure(_)
             | Complaint::NotVerified { .. }
             | Complaint::Kernel(_)
-            | Complaint::Serve(_)
             | Complaint::Lab(_)
             | Complaint::Other { .. } => Exit::Failed,
         }
@@ -62,11 +63,5 @@ impl Complaint {
 impl From<Error> for Complaint {
     fn from(error: Error) -> Self {
         Complaint::Kernel(error)
-    }
-}
-
-impl From<straddle_serve::Error> for Complaint {
-    fn from(error: straddle_serve::Error) -> Self {
-        Complaint::Serve(error)
     }
 }

@@ -5,6 +5,7 @@ mod commands;
 mod complaint;
 mod keep;
 mod render;
+mod say;
 mod site;
 
 use std::process::ExitCode;
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
     match commands::run(&cli) {
         Ok(exit) => exit.into(),
         Err(complaint) => {
-            anstream::eprint!("{}", render::complaint(&complaint));
+            say::aside(&render::complaint(&complaint));
             complaint.exit().into()
         }
     }

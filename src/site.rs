@@ -52,7 +52,7 @@ impl Site {
     pub(crate) fn open(place: &Place) -> Result<Site, Complaint> {
         let file = read(&place.config)?;
         let mut kernel = Live::open()?;
-        let live = kernel.observe(&[])?;
+        let live = kernel.addresses()?;
         let offers = asked();
         let host = locate(&file, place, &live, &offers)?;
         Ok(Site { host, boot: boot_id()?, kernel, offers, model: file.model })

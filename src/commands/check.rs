@@ -1,8 +1,9 @@
 use std::path::Path;
 
-use straddle_kernel::{Kernel as _, Live};
+use straddle_kernel::Live;
 
 use crate::cli::{Exit, Place};
+use crate::say;
 use crate::site::{asked, is_elsewhere, locate, read};
 
 use super::Ended;
@@ -14,7 +15,7 @@ pub(crate) fn check(place: &Place, file: Option<&Path>) -> Ended {
         place.config = file.to_path_buf();
     }
     let file = read(&place.config)?;
-    let live = Live::open()?.observe(&[])?;
+    let live = Live::open()?.addresses()?;
     let whose = match locate(&file, &place, &live, &asked()) {
         Ok(host) => format!("this host is `{host}`"),
         Err(complaint) if is_elsewhere(&complaint) => {
@@ -24,7 +25,7 @@ pub(crate) fn check(place: &Place, file: Option<&Path>) -> Ended {
     };
     let hosts = count(file.model.hosts.len(), "host");
     let bridges = count(file.model.borrows.len(), "bridge");
-    anstream::println!("{}: {hosts}, {bridges}, no mistakes; {whose}", place.config.display());
+    say::line(&format!("{}: {hosts}, {bridges}, no mistakes; {whose}", place.config.display()));
     Ok(Exit::Done)
 }
 

@@ -6,8 +6,9 @@ use straddle_kernel::{Journal, Kernel as _, Live, Notebook, Turn, boot_id, settl
 
 use crate::cli::{Exit, Place};
 use crate::complaint::Complaint;
-use crate::keep::runner;
+use crate::keep::{TURN, runner};
 use crate::render;
+use crate::say;
 
 use super::Ended;
 
@@ -16,9 +17,10 @@ pub(crate) fn down(place: &Place) -> Ended {
     if let Some(runner) = runner(&place.runtime_dir)? {
         runner.end()?;
     }
-    let _turn = Turn::take(&place.runtime_dir, "turn")?;
+    let _turn = Turn::take(&place.runtime_dir, TURN)?;
     let boot = boot_id()?;
     let mut kernel = Live::open()?;
+    let forgotten = Journal::salvage(&place.state_dir, &boot)?;
     match Journal::open(&place.state_dir, &boot) {
         Ok(mut journal) => {
             let memory = journal.memory().clone();
@@ -26,14 +28,19 @@ pub(crate) fn down(place: &Place) -> Ended {
             journal.forget();
             journal.close()?;
         }
-        // A disk that can't be written is no reason to stay up: the journal can still be read.
+        // A disk that can't be written is no reason to stay up: the journal can still be read, and
+        // removed.
         Err(unwritable) => {
             let memory = Journal::read(&place.state_dir, &boot)?;
-            anstream::eprintln!("{}", render::warning(&unwritable.to_string()));
+            say::aside(&(render::warning(&unwritable.to_string()) + "\n"));
             take_back(&mut kernel, &mut memory.clone(), &memory)?;
+            Journal::remove(&place.state_dir)?;
         }
     }
-    anstream::println!("down: nothing of straddle is left on this host");
+    if let Some(error) = forgotten {
+        return Err(Complaint::Forgotten(error));
+    }
+    say::line("down: nothing of straddle is left on this host");
     Ok(Exit::Done)
 }
 
@@ -41,7 +48,7 @@ fn take_back(kernel: &mut Live, notebook: &mut dyn Notebook, memory: &Memory) ->
     let live = look(kernel, memory)?;
     let steps = diff(&Plan::default(), &live, memory).map_err(Complaint::Conflicts)?;
     for (index, step) in steps.iter().enumerate() {
-        anstream::println!("{}", render::taking(index, steps.len(), step));
+        say::line(&render::taking(index, steps.len(), step));
     }
     let failed = settle(kernel, notebook, &steps);
     if !failed.is_empty() {

@@ -2,6 +2,7 @@ use straddle_lab::{BorrowOptions, Carrier, LabError, Report, borrow, borrow_brid
 
 use crate::cli::{CarrierWord, Exit, Lab, Recipe, Variant};
 use crate::complaint::Complaint;
+use crate::say;
 
 use super::Ended;
 
@@ -11,9 +12,9 @@ pub(crate) fn lab(options: &Lab) -> Ended {
     let report = tried(options).map_err(|error| Complaint::Lab(error.to_string()))?;
     if options.json {
         let text = serde_json::to_string_pretty(&report);
-        anstream::println!("{}", text.map_err(|error| Complaint::Lab(error.to_string()))?);
+        say::result(&(text.map_err(|error| Complaint::Lab(error.to_string()))? + "\n"))?;
     } else {
-        anstream::print!("{report}");
+        say::result(&report.to_string())?;
     }
     Ok(if report.ok() { Exit::Done } else { Exit::OutOfStep })
 }
@@ -29,7 +30,7 @@ fn tried(options: &Lab) -> Result<Report, LabError> {
         keep: options.keep,
     };
     // To the standard error: the report alone is the output.
-    let mut progress = |what: &str| anstream::eprintln!("... {what}");
+    let mut progress = |what: &str| say::aside(&format!("... {what}\n"));
     match (options.recipe, options.variant) {
         (Recipe::Borrow, None) => borrow(&wanted, &exe, &mut progress),
         (Recipe::Borrow, Some(Variant::Bridge)) => borrow_bridge(&wanted, &mut progress),

@@ -1,6 +1,7 @@
 use crate::cli::{Exit, Place};
 use crate::complaint::Complaint;
 use crate::render;
+use crate::say;
 use crate::site::Site;
 
 use super::Ended;
@@ -14,9 +15,9 @@ pub(crate) fn plan(place: &Place, json: bool) -> Ended {
     let steps = look.steps().map_err(Complaint::Conflicts)?;
     let notes = look.plan.notes(&look.live);
     if json {
-        anstream::println!("{}", render::plan_json(&look.plan, &notes, &steps));
+        say::result(&(render::plan_json(&look.plan, &notes, &steps) + "\n"))?;
     } else {
-        anstream::print!("{}", render::plan(place, &look.plan, &notes, &steps));
+        say::result(&render::plan(place, &look.plan, &notes, &steps))?;
     }
     Ok(Exit::Done)
 }

@@ -3,6 +3,7 @@ use straddle_intent::step::Step;
 use crate::cli::{Exit, Place};
 use crate::keep::{Service, ask};
 use crate::render;
+use crate::say;
 use crate::site::{Look, Site};
 
 use super::Ended;
@@ -28,9 +29,9 @@ pub(crate) fn status(place: &Place, json: bool) -> Ended {
     };
     let status = Status { look, left, service: ask(&place.runtime_dir) };
     if json {
-        anstream::println!("{}", render::status_json(&status));
+        say::result(&(render::status_json(&status) + "\n"))?;
     } else {
-        anstream::print!("{}", render::status(&status));
+        say::result(&render::status(&status))?;
     }
     Ok(if status.well() { Exit::Done } else { Exit::OutOfStep })
 }

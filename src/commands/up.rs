@@ -1,14 +1,16 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use straddle_intent::memory::Memory;
 use straddle_intent::object::{NeighbourKind, Wanted};
 use straddle_intent::step::Step;
 use straddle_kernel::{Journal, Turn, apply, learn, sessions_at, undo};
 
 use crate::cli::{Exit, Place};
 use crate::complaint::Complaint;
-use crate::keep::runner;
+use crate::keep::{TURN, runner};
 use crate::render;
+use crate::say;
 use crate::site::{Look, Site};
 
 use super::Ended;
@@ -19,13 +21,13 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Takes the steps of the plan and verifies them.
 pub(crate) fn up(place: &Place, force: bool) -> Ended {
     let mut site = Site::open(place)?;
-    let turn = Turn::take(&place.runtime_dir, "turn")?;
+    let turn = Turn::take(&place.runtime_dir, TURN)?;
     let look = raise(&mut site, place, force)?;
     if let Some(runner) = runner(&place.runtime_dir)? {
         // While we have the turn: the runner reads the file before it looks at the host again.
         runner.reload()?;
     } else if look.plan.needs_serving() {
-        anstream::println!("{}", render::needs_serving(&look.plan));
+        say::line(&render::needs_serving(&look.plan));
     }
     drop(turn);
     Ok(Exit::Done)
@@ -37,20 +39,22 @@ pub(crate) fn raise(site: &mut Site, place: &Place, force: bool) -> Result<Look,
     let look = site.look(place)?;
     let steps = look.steps().map_err(Complaint::Conflicts)?;
     if !force {
-        refuse_own_session(&steps)?;
+        refuse_own_session(&steps, &look.memory)?;
     }
     if steps.is_empty() {
-        anstream::println!("{}", render::in_step(&look.plan));
+        say::line(&render::in_step(&look.plan));
         return Ok(look);
     }
     let mut journal = Journal::open(&place.state_dir, &site.boot)?;
     let total = steps.len();
-    let mut progress =
-        |index: usize, step: &Step| anstream::println!("{}", render::taking(index, total, step));
+    let mut progress = |index: usize, step: &Step| say::line(&render::taking(index, total, step));
     let taken = apply(&mut site.kernel, &mut journal, &steps, &mut progress).map_err(Complaint::Failure)?;
     let look = verified(site, &mut journal, &taken)?;
-    journal.close()?;
-    anstream::println!("{}", render::in_step(&look.plan));
+    if let Err(error) = journal.close() {
+        // The journal is right as it stands, only longer than it need be.
+        say::aside(&(render::warning(&error.to_string()) + "\n"));
+    }
+    say::line(&render::in_step(&look.plan));
     Ok(look)
 }
 
@@ -93,10 +97,15 @@ pub(crate) fn learn_gateways(site: &mut Site, place: &Place) -> Result<(), Compl
 
 /// The operator's own session must not arrive at an address that is about to move. sudo drops
 /// SSH_CONNECTION, so established connections count too.
-fn refuse_own_session(steps: &[Step]) -> Result<(), Complaint> {
+///
+/// One that had left already and was brought back by somebody is none of theirs.
+fn refuse_own_session(steps: &[Step], memory: &Memory) -> Result<(), Complaint> {
     for step in steps {
         let Step::Vacate(displaced) = step else { continue };
         let address = displaced.address;
+        if memory.displaced.iter().any(|known| known.address == address) {
+            continue;
+        }
         let ssh = ssh_arrives_at(address);
         let sessions = sessions_at(address)?;
         if ssh || !sessions.is_empty() {

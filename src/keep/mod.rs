@@ -21,6 +21,7 @@ use crate::cli::Place;
 use crate::commands::raise;
 use crate::complaint::Complaint;
 use crate::render;
+use crate::say;
 use crate::site::Site;
 
 use service::Door;
@@ -32,6 +33,8 @@ const ROUND: Duration = Duration::from_secs(30);
 
 /// The name of the lock that a running straddle holds.
 const LOCK: &str = "run";
+/// The name of the lock of whoever is changing the host.
+pub(crate) const TURN: &str = "turn";
 
 /// A straddle that stays.
 pub(crate) struct Keeper<'a> {
@@ -61,22 +64,23 @@ impl<'a> Keeper<'a> {
     pub(crate) fn begin(place: &'a Place, force: bool) -> Result<Keeper<'a>, Complaint> {
         let end = signals(&[SIGTERM, SIGINT])?;
         let reload = signals(&[SIGHUP])?;
-        let lock = Turn::take(&place.runtime_dir, LOCK)?;
+        let lock = Turn::hold(&place.runtime_dir, LOCK)?;
+        // What may fail, fails before the host is touched.
+        let door = Door::open(&place.runtime_dir)?;
         let mut site = Site::open(place)?;
         // Subscribed before the first look: nothing is missed between.
         let watch = Watch::begin()?;
-        let turn = Turn::take(&place.runtime_dir, "turn")?;
+        let turn = Turn::take(&place.runtime_dir, TURN)?;
         let plan = raise(&mut site, place, force)?.plan;
         drop(turn);
         let served: Vec<Bridge> = plan.served().cloned().collect();
         let serving = serve(&served)?;
-        let door = Door::open(&place.runtime_dir)?;
         Ok(Keeper { place, site, plan, served, serving, watch, door, end, reload, _lock: lock })
     }
 
     /// Serves until told to end. The host stays as it is then: `down` takes it back.
     pub(crate) fn stay(mut self) -> Result<(), Complaint> {
-        anstream::println!("ready: serving {} carriers of host {}", self.served.len(), self.plan.host);
+        say::line(&format!("ready: serving {} carriers of host {}", self.served.len(), self.plan.host));
         tell_systemd(sd_notify::NotifyState::Ready);
         loop {
             match self.wait()? {
@@ -95,7 +99,7 @@ impl<'a> Keeper<'a> {
             }
         }
         tell_systemd(sd_notify::NotifyState::Stopping);
-        anstream::println!("ended; the host stays as it is: take it back with `straddle down`");
+        say::line("ended; the host stays as it is: take it back with `straddle down`");
         Ok(())
     }
 
@@ -124,9 +128,12 @@ impl<'a> Keeper<'a> {
 
     /// Brings the host back in step. What can't be done is told, and tried again when something changes.
     fn look_again(&mut self) {
-        let Ok(turn) = Turn::take(&self.place.runtime_dir, "turn") else { return };
+        let turn = match Turn::take(&self.place.runtime_dir, TURN) {
+            Ok(turn) => turn,
+            Err(error) => return say::aside(&render::complaint(&error.into())),
+        };
         if let Err(complaint) = self.repair() {
-            anstream::eprint!("{}", render::complaint(&complaint));
+            say::aside(&render::complaint(&complaint));
         }
         drop(turn);
         if !self.plan.served().eq(&self.served) {
@@ -140,8 +147,9 @@ impl<'a> Keeper<'a> {
             self.plan = look.plan;
             return Ok(());
         }
-        anstream::println!("something changed on this host; bringing it back in step:");
-        self.plan = raise(&mut self.site, self.place, true)?.plan;
+        say::line("something changed on this host; bringing it back in step:");
+        // An address that was never lent before is still guarded: sessions may arrive at it.
+        self.plan = raise(&mut self.site, self.place, false)?.plan;
         Ok(())
     }
 
@@ -152,9 +160,9 @@ impl<'a> Keeper<'a> {
             Ok(site) => {
                 self.site = site;
                 self.look_again();
-                anstream::println!("read {} anew", self.place.config.display());
+                say::line(&format!("read {} anew", self.place.config.display()));
             }
-            Err(complaint) => anstream::eprint!("{}", render::complaint(&complaint)),
+            Err(complaint) => say::aside(&render::complaint(&complaint)),
         }
     }
 
@@ -163,17 +171,19 @@ impl<'a> Keeper<'a> {
         let wanted: Vec<Bridge> = self.plan.served().cloned().collect();
         let begun = serve(&wanted).map(|serving| (serving, wanted));
         let begun = begun.or_else(|complaint| {
-            anstream::eprint!("{}", render::complaint(&complaint));
+            say::aside(&render::complaint(&complaint));
             serve(&[]).map(|serving| (serving, Vec::new()))
         });
         match begun {
             Ok((serving, served)) => (self.serving, self.served) = (serving, served),
-            Err(complaint) => anstream::eprint!("{}", render::complaint(&complaint)),
+            Err(complaint) => say::aside(&render::complaint(&complaint)),
         }
     }
 }
 
+/// Opens the devices and starts the loops; the host is in step by then.
 fn serve(bridges: &[Bridge]) -> Result<Serving, Complaint> {
+    let not_served = |why: String| Complaint::NotServed(why);
     let count = std::thread::available_parallelism().map_or(1, usize::from).min(4);
     let mut carriers = Vec::new();
     for bridge in bridges {
@@ -184,10 +194,10 @@ fn serve(bridges: &[Bridge]) -> Result<Serving, Complaint> {
             local: IpAddr::V6(carrier.local),
             remote: IpAddr::V6(carrier.remote),
             mtu: u16::try_from(carrier.mtu.value).unwrap_or(u16::MAX),
-            queues: open_queues(&carrier.device, count)?,
+            queues: open_queues(&carrier.device, count).map_err(|why| not_served(why.to_string()))?,
         });
     }
-    Ok(Serving::begin(carriers)?)
+    Serving::begin(carriers).map_err(|why| not_served(why.to_string()))
 }
 
 fn wait_for(fds: &mut [PollFd<'_>], timeout: Duration) -> Result<(), Complaint> {

@@ -35,12 +35,15 @@ pub(crate) fn complaint(complaint: &Complaint) -> String {
             let help = "wait until it has finished; a `straddle run` ends with `straddle down`";
             error(&format!("another straddle (pid {pid}) is at work on this host"), help)
         }
-        Complaint::Kernel(why) => {
-            error(&why.to_string(), "nothing was changed; most of straddle's work needs root")
-        }
-        Complaint::Serve(why) => {
-            error(&why.to_string(), "the host is in step, but nothing is served; serving needs root")
-        }
+        Complaint::Kernel(why) => error(&why.to_string(), "most of straddle's work needs root"),
+        Complaint::NotServed(why) => error(
+            &format!("the host is in step, but nothing is served: {why}"),
+            "mend that, or `straddle down`",
+        ),
+        Complaint::Forgotten(why) => error(
+            &format!("what bears our mark was taken back, but {why}"),
+            "that line's memory is lost: compare addresses, routes and sysctls with what they should be",
+        ),
         Complaint::Lab(why) => format!("{} {why}\n", coloured(AnsiColor::Red, "error:")),
         Complaint::Other { message, help } => error(message, help),
     }

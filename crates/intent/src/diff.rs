@@ -1,10 +1,11 @@
 //! The difference between what shall be and what is: the work.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::memory::{Memory, Remembered};
 use crate::object::{
-    Key, LinkAddress, MARK, Neighbour, NeighbourKind, Object, Origin, Raw, Sysctl, SysctlKey, Wanted,
+    Key, LinkAddress, MARK, Neighbour, NeighbourKind, Object, Origin, Raw, Route, RouteKind, Sysctl,
+    SysctlKey, Wanted,
 };
 use crate::plan::Plan;
 use crate::snapshot::Snapshot;
@@ -124,11 +125,25 @@ fn one(wanted: &Wanted, live: &Snapshot, memory: &Memory) -> Result<Option<Step>
         Wanted::Object(object) => present(object, live),
         Wanted::Sysctl(sysctl) => Ok(sysctl_step(sysctl, live)),
         Wanted::LooseReversePath { dev } => Ok(loosened(dev, live)),
-        Wanted::Vacant { address, .. } => Ok(live
-            .holder((*address).into())
-            .find(|held| live.link(&held.dev).is_none_or(|link| link.bridge.is_none()))
-            .map(|held| Step::Vacate(live.about(*address, &held.dev)))),
+        Wanted::Vacant { address, .. } => vacant(*address, live),
         Wanted::Pinned { dev, address } => pinned(dev, *address, live, memory),
+    }
+}
+
+fn vacant(address: Ipv4Addr, live: &Snapshot) -> Result<Option<Step>, Conflict> {
+    let held = live.holder(address.into());
+    let held = held.into_iter().find(|held| live.link(&held.dev).is_none_or(|link| link.bridge.is_none()));
+    let local = |route: &&Route| route.kind == RouteKind::Local && route.dst.addr() == address;
+    match (held, live.routes.iter().find(local)) {
+        (Some(held), _) => Ok(Some(Step::Vacate(live.about(address, &held.dev)))),
+        (None, Some(route)) if live.holder(address.into()).next().is_none() => Err(Conflict {
+            message: format!(
+                "no device has {address}, but the route `{}` keeps it here",
+                words::route(route)
+            ),
+            help: "delete that route from table 255 (local), then try again".into(),
+        }),
+        (None, _) => Ok(None),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::object::{Displaced, Object, SysctlKey};
+use crate::object::{Displaced, Object, Route, SysctlKey};
 use crate::step::{Setting, Step};
 
 /// Everything displaced and not yet put back.
@@ -106,6 +106,14 @@ impl Memory {
             match absent.iter_mut().find(|known| known.address == displaced.address) {
                 Some(known) => *known = known.merged(displaced),
                 None => absent.push(displaced.clone()),
+            }
+        }
+        // What went with an earlier address comes back with that one.
+        for later in (1..absent.len()).rev() {
+            let (earlier, rest) = absent.split_at_mut(later);
+            let known = |route: &Route| earlier.iter().any(|displaced| displaced.routes.contains(route));
+            if let Some(displaced) = rest.first_mut() {
+                displaced.routes.retain(|route| !known(route));
             }
         }
         absent

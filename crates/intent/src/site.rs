@@ -31,7 +31,7 @@ pub fn identify<'a>(model: &'a Model, given: Option<&str>, live: &Snapshot) -> R
             .ok_or_else(|| Unknown::NoSuchName(name.into()));
     }
     let has = |address: IpAddr| live.holder(address).next().is_some();
-    let here = |host: &&Host| host.ipv6.is_some_and(|address| has(address.into()));
+    let here = |host: &&Host| host.ipv6.as_ref().is_some_and(|address| has(address.value.into()));
     let by_ipv6: Vec<&Host> = model.hosts.iter().filter(here).collect();
     let by_ipv4 =
         || model.hosts.iter().filter(|host| host.ipv4.iter().any(|net| has(net.addr().into()))).collect();
@@ -47,6 +47,7 @@ pub fn identify<'a>(model: &'a Model, given: Option<&str>, live: &Snapshot) -> R
 pub fn check(model: &Model, host: &Host, live: &Snapshot, offers: &Offers) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     found.extend(kernel_lacks(model, host, offers));
+    found.extend(not_here(host, live));
     let uplink = &host.uplink;
     if live.link(&uplink.value).is_none() {
         let ours = |link: &&crate::object::Link| link.bridge.is_none() && link.name != "lo";
@@ -56,6 +57,27 @@ pub fn check(model: &Model, host: &Host, live: &Snapshot, offers: &Offers) -> Ve
         found.push(Diagnostic::new(uplink.span.clone(), message, help));
     }
     found
+}
+
+/// Carriers end at an address that this host must have.
+fn not_here(host: &Host, live: &Snapshot) -> Option<Diagnostic> {
+    let endpoint =
+        host.ipv6.as_ref().filter(|endpoint| live.holder(endpoint.value.into()).next().is_none())?;
+    let on_uplink = live.addresses.iter().filter(|held| held.dev == host.uplink.value);
+    let global = on_uplink.filter_map(|held| match held.net.addr() {
+        IpAddr::V6(address) if !address.is_unicast_link_local() => Some(address.to_string()),
+        IpAddr::V6(_) | IpAddr::V4(_) => None,
+    });
+    let known: Vec<String> = global.collect();
+    let help = match known.is_empty() {
+        true => "add the address to this host first; carriers end at it".into(),
+        false => format!("write an address that this host keeps, such as {}", known.join(", ")),
+    };
+    Some(Diagnostic::new(
+        endpoint.span.clone(),
+        format!("this host has no address `{}`", endpoint.value),
+        help,
+    ))
 }
 
 /// The file wants the kernel's device where the kernel has none.

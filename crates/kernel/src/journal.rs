@@ -70,12 +70,48 @@ impl Journal {
         }
     }
 
+    /// Makes a journal readable again of which a line is not one of ours: that line is left out, and the
+    /// whole kept beside it as `journal.unreadable`. Tells which line it was, if one was.
+    ///
+    /// # Errors
+    /// When the file can't be read or replaced.
+    pub fn salvage(dir: &Path, boot: &str) -> Result<Option<Error>, Error> {
+        let mut first = None;
+        while let Err(error) = Journal::read(dir, boot) {
+            let Error::Journal { path, line, .. } = &error else { return Err(error) };
+            let text = fs::read_to_string(path).map_err(Error::file(path))?;
+            let kept = text.lines().enumerate().filter(|(index, _)| index + 1 != *line);
+            let kept: String = kept.flat_map(|(_, line)| [line, "\n"]).collect();
+            let save = || -> std::io::Result<()> {
+                if first.is_none() {
+                    fs::copy(path, path.with_extension("unreadable"))?;
+                }
+                fs::write(path, kept)
+            };
+            save().map_err(Error::file(path))?;
+            first.get_or_insert(error);
+        }
+        Ok(first)
+    }
+
+    /// Removes the journal in `dir`: nothing is displaced any more.
+    ///
+    /// # Errors
+    /// When the file can't be removed.
+    pub fn remove(dir: &Path) -> Result<(), Error> {
+        let path = dir.join(NAME);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file(path)(error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     /// Opens the journal in `dir` for new lines, making the folder if need be.
     ///
     /// # Errors
     /// When it can't be read or written; nothing is lost then.
     pub fn open(dir: &Path, boot: &str) -> Result<Journal, Error> {
-        fs::create_dir_all(dir).map_err(Error::file(dir))?;
+        crate::turn::folder(dir)?;
         let memory = Journal::read(dir, boot)?;
         let path = dir.join(NAME);
         let file = begin(&path, boot, &memory)?;

@@ -23,6 +23,16 @@ impl Live {
         Ok(Live { socket: Socket::open()? })
     }
 
+    /// Devices and addresses alone: whose host this is. Needs no rights.
+    ///
+    /// # Errors
+    /// When the kernel can't be asked.
+    pub fn addresses(&mut self) -> Result<Snapshot, Error> {
+        let (links, names) = link::dump(&mut self.socket)?;
+        let addresses = address::dump(&mut self.socket, &names)?;
+        Ok(Snapshot { links, addresses, ..Snapshot::default() })
+    }
+
     fn names(&mut self) -> Result<Names, Error> {
         link::dump(&mut self.socket).map(|(_, names)| names)
     }
@@ -84,18 +94,24 @@ impl Live {
     /// Takes the address away; what goes along and does not depend on it comes back at once.
     fn vacate(&mut self, displaced: &Displaced) -> Result<Displaced, Error> {
         let names = self.names()?;
+        let before = route::dump(&mut self.socket, &names)?;
+        let others = address::dump(&mut self.socket, &names)?;
         if let Some(record) = displaced.record() {
             address::delete(&mut self.socket, record, &names)?;
         }
-        let others = displaced.addresses.iter().filter(|held| held.net.addr() != displaced.address);
+        // Those that are there still; what left before, for another bridge, is not among them.
+        let here = |held: &&Address| held.dev == displaced.dev && held.net.addr().is_ipv4();
+        let others = others.iter().filter(here).filter(|held| held.net.addr() != displaced.address);
         self.readdress(others, &names)?;
-        let staying = |route: &&Route| route.source != Some(displaced.address.into());
-        for missing in self.missing(displaced.routes.iter().filter(staying), &names)? {
+        let staying =
+            |route: &&Route| route.source != Some(displaced.address.into()) && !comes_with_address(route);
+        for missing in self.missing(before.iter().filter(staying), &names)? {
             // A route that can't be without the address is what the address takes along.
             let _ = route::restore(&mut self.socket, &missing, &names);
         }
         self.befriend(&displaced.neighbours, &names)?;
-        let theirs = displaced.routes.iter().filter(|route| route.origin != Origin::Straddle);
+        let theirs =
+            before.iter().filter(|route| route.origin != Origin::Straddle && !comes_with_address(route));
         let lost = self.missing(theirs, &names)?;
         let kept = displaced.neighbours.iter().filter(|known| known.origin != Origin::Straddle);
         Ok(Displaced { routes: lost, neighbours: kept.cloned().collect(), ..displaced.clone() })
@@ -118,7 +134,8 @@ impl Live {
             }
         }
         self.readdress(wanted.into_iter().skip(same), &names)?;
-        let theirs = displaced.routes.iter().filter(|route| route.origin != Origin::Straddle);
+        let ours = |route: &&Route| route.origin == Origin::Straddle;
+        let theirs = displaced.routes.iter().filter(|route| !ours(route) && !comes_with_address(route));
         // The kernel makes the routes of an address itself, each with the address as its source.
         let made = |route: &&Route| route.origin == Origin::Kernel && route.source.is_some();
         let before = before.iter().filter(|route| !made(route));
@@ -171,6 +188,15 @@ impl Live {
         Ok(())
     }
 }
+
+/// The kernel makes and deletes the routes of its local table together with addresses, by itself. A
+/// secondary address's is marked by its primary one, so the source does not tell whose it is.
+fn comes_with_address(route: &Route) -> bool {
+    route.origin == Origin::Kernel && route.table == LOCAL
+}
+
+/// `RT_TABLE_LOCAL`.
+const LOCAL: u32 = 255;
 
 /// The order of before for those that are there or come back, then whoever came since.
 fn order<'a>(displaced: &'a Displaced, present: &[&'a Address]) -> Vec<&'a Address> {

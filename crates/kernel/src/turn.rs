@@ -2,37 +2,41 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
 use crate::Error;
 
 /// The right to change this host, given back when dropped.
-pub struct Turn(#[expect(dead_code, reason = "the lock goes with the file")] File);
+pub struct Turn(File);
 
 impl Turn {
-    /// Takes the turn of this name, or says who has it.
+    /// Takes the turn of this name, waiting for whoever has it.
     ///
     /// # Errors
-    /// When another straddle has it, or the folder can't be written.
+    /// When the folder can't be written.
     pub fn take(runtime_dir: &Path, name: &str) -> Result<Turn, Error> {
-        fs::create_dir_all(runtime_dir).map_err(Error::file(runtime_dir))?;
-        let path = runtime_dir.join(name);
-        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        let mut file = open.map_err(Error::file(&path))?;
+        let (path, mut file) = open(runtime_dir, name)?;
+        flock(&file, FlockOperation::LockExclusive).map_err(|errno| Error::file(&path)(errno.into()))?;
+        // The number is for whoever asks; on a full disk the lock holds without it.
+        let _ = note(&mut file);
+        Ok(Turn(file))
+    }
+
+    /// Takes the turn of this name and keeps it for long, or says who has it.
+    ///
+    /// # Errors
+    /// When another straddle has it, or who has it can't be written down.
+    pub fn hold(runtime_dir: &Path, name: &str) -> Result<Turn, Error> {
+        let (path, mut file) = open(runtime_dir, name)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut holder = String::new();
             file.read_to_string(&mut holder).map_err(Error::file(&path))?;
             return Err(Error::Busy(holder.trim().to_string()));
         }
-        let note = |file: &mut File| -> std::io::Result<()> {
-            file.set_len(0)?;
-            file.rewind()?;
-            write!(file, "{}", std::process::id())
-        };
-        // The number is for whoever asks; on a full disk the lock holds without it.
-        let _ = note(&mut file);
+        note(&mut file).map_err(Error::file(&path))?;
         Ok(Turn(file))
     }
 
@@ -52,6 +56,32 @@ impl Turn {
         }
         let mut holder = String::new();
         file.read_to_string(&mut holder).map_err(Error::file(&path))?;
-        Ok(holder.trim().parse().ok())
+        let pid = holder.trim().parse();
+        pid.map(Some).map_err(|_| Error::Busy("not known".into()))
     }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // Whoever asks next finds no number that has become somebody else's.
+        let _ = self.0.set_len(0);
+    }
+}
+
+/// Makes a folder that is root's alone: what lies in it is nobody else's to read, nor to lock.
+pub(crate) fn folder(path: &Path) -> Result<(), Error> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::file(path))
+}
+
+fn open(runtime_dir: &Path, name: &str) -> Result<(PathBuf, File), Error> {
+    folder(runtime_dir)?;
+    let path = runtime_dir.join(name);
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    file.map_err(Error::file(&path)).map(|file| (path, file))
+}
+
+fn note(file: &mut File) -> std::io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    write!(file, "{}", std::process::id())
 }

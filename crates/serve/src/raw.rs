@@ -1,5 +1,5 @@
-//! Raw sockets: one for each outer protocol, for all its peers. While one is open the kernel does
-//! not answer that the protocol is unreachable.
+//! Raw sockets: one for each outer protocol and address of ours, for all its peers. While one is open
+//! the kernel does not answer that the protocol is unreachable.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -13,16 +13,14 @@ use crate::Error;
 /// Hop limit of outer packets.
 const HOPS: i32 = 64;
 /// Bytes of socket buffer each way: some milliseconds of 10 Gbit/s.
-const BUFFER: i32 = 8 << 20;
+const BUFFER: i32 = 4 << 20;
 /// How long a full send buffer is waited for, in microseconds.
 const PATIENCE: i64 = 200_000;
 
-/// Opens the socket for carriers of a kind.
-pub(crate) fn open(kind: Kind) -> Result<OwnedFd, Error> {
-    let family = if over_v6(kind) { AddressFamily::INET6 } else { AddressFamily::INET };
-    let number = RawProtocol::new(kind.protocol().into()).map(Protocol::from_raw);
-    let socket = socket_with(family, SocketType::RAW, SocketFlags::CLOEXEC, number)
-        .map_err(Error::call("raw socket"))?;
+/// Opens the socket for carriers of a kind that end at `local`: outer packets come from there whatever
+/// other addresses the host has, and those to other addresses are not ours.
+pub(crate) fn open(kind: Kind, local: IpAddr) -> Result<OwnedFd, Error> {
+    let socket = bound(kind, local)?;
     let options: &[(i32, i32, i32)] = if over_v6(kind) {
         &[
             (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, HOPS),
@@ -47,6 +45,33 @@ pub(crate) fn open(kind: Kind) -> Result<OwnedFd, Error> {
     }
     let patience = libc::timeval { tv_sec: 0, tv_usec: PATIENCE };
     set(&socket, libc::SOL_SOCKET, libc::SO_SNDTIMEO, &patience).map_err(Error::call("socket option"))?;
+    Ok(socket)
+}
+
+/// A second socket that takes nothing. The kernel counts a packet as delivered only where a socket has
+/// room for it, and else answers that nobody is here (`raw6_local_deliver`); this one always has.
+pub(crate) fn guard(kind: Kind, local: IpAddr) -> Result<OwnedFd, Error> {
+    let socket = bound(kind, local)?;
+    let mut nothing = [libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: 0 }];
+    let program = libc::sock_fprog { len: 1, filter: nothing.as_mut_ptr() };
+    set(&socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program).map_err(Error::call("socket filter"))?;
+    Ok(socket)
+}
+
+fn bound(kind: Kind, local: IpAddr) -> Result<OwnedFd, Error> {
+    let family = if over_v6(kind) { AddressFamily::INET6 } else { AddressFamily::INET };
+    let number = RawProtocol::new(kind.protocol().into()).map(Protocol::from_raw);
+    let socket = socket_with(family, SocketType::RAW, SocketFlags::CLOEXEC, number)
+        .map_err(Error::call("raw socket"))?;
+    let (level, freebind) = if over_v6(kind) {
+        (libc::IPPROTO_IPV6, libc::IPV6_FREEBIND)
+    } else {
+        (libc::IPPROTO_IP, libc::IP_FREEBIND)
+    };
+    // An address that goes away for a while, as with a link that flaps, takes no socket along.
+    set(&socket, level, freebind, &1i32).map_err(Error::call("socket option"))?;
+    rustix::net::bind(&socket, &SocketAddr::new(local, 0))
+        .map_err(Error::call("binding to the carrier's address"))?;
     Ok(socket)
 }
 

@@ -72,6 +72,9 @@ fn hosts(reader: &mut Reader, entry: &Entry<'_>) -> Vec<Host> {
     };
     let mut hosts = Vec::new();
     for (name, host) in table.iter() {
+        if name.get_ref().is_empty() {
+            reader.add(name.span(), "a host without a name", "write a name in the heading: [host.NAME]");
+        }
         let Some(fields) = host.get_ref().as_table() else {
             let written = name.get_ref();
             reader.add(

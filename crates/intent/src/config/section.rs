@@ -129,6 +129,10 @@ impl<'a> Section<'a> {
         let Some(DeValue::Array(items)) = self.fields.get(key).map(toml::Spanned::get_ref) else {
             return self.optional(reader, key, parse).into_iter().collect();
         };
+        if items.is_empty() {
+            let span = self.fields.get(key).map_or(self.span.clone(), toml::Spanned::span);
+            reader.add(span, format!("`{key}` lists nothing"), "write at least one, or leave the key out");
+        }
         let mut found = Vec::new();
         for item in items.iter() {
             match item.get_ref().as_str() {
@@ -157,7 +161,9 @@ impl<'a> Section<'a> {
         if number.is_none() {
             let help =
                 format!("write a whole number from {} to {}, without quotes", range.start(), range.end());
-            reader.add(value.span(), format!("`{key}` is out of its range"), help);
+            let kind = value.get_ref().type_str();
+            let wrong = if kind == "integer" { "is out of its range" } else { "is not a number" };
+            reader.add(value.span(), format!("`{key}` {wrong}"), help);
         }
         number.map(|number| Spanned { value: number, span: value.span() })
     }

@@ -56,6 +56,10 @@ pub(super) fn build(config: &Config, found: &mut Vec<Diagnostic>) -> Vec<Borrow>
         if let Some(borrow) = one(config, entry, found) {
             same_carrier_twice(&borrow, entry, &borrows, found);
             borrows.push(borrow);
+        } else if found.is_empty() {
+            // Whatever keeps an entry from being a bridge has its words above; none goes unheard.
+            let help = "please tell the makers of straddle what the entry says";
+            found.push(Diagnostic::new(entry.span.clone(), "this entry makes no bridge", help));
         }
     }
     borrows

@@ -26,7 +26,7 @@ pub struct Host {
     /// Its own IPv4 addresses.
     pub ipv4: Vec<Ipv4Net>,
     /// The IPv6 address that carriers end at.
-    pub ipv6: Option<Ipv6Addr>,
+    pub ipv6: Option<Spanned<Ipv6Addr>>,
     /// Which make of a carrier, and where the file says so.
     pub backend: Option<Spanned<BackendChoice>>,
 }
@@ -37,7 +37,7 @@ impl Host {
             name: host.name.value.clone(),
             uplink: host.uplink.clone()?,
             ipv4: host.ipv4.iter().map(|net| net.value).collect(),
-            ipv6: host.ipv6.as_ref().map(|address| address.value),
+            ipv6: host.ipv6.clone(),
             backend: host.carrier_backend.clone(),
         })
     }

@@ -119,6 +119,8 @@ fn carrier(wanted: &mut Vec<Wanted>, borrow: &Borrow, end: u16, ending: &Carrier
     let link = ending.backend.link(&borrow.device, &borrow.name, ending.mtu.value, tunnel);
     wanted.push(object(Object::Link(link)));
     match borrow.kind {
+        // A device below IPv6's least MTU has no IPv6 (RFC 8200 §5); the borrowed address needs none.
+        Kind::Ip6gre { .. } | Kind::Sit if ending.mtu.value < 1280 => {}
         Kind::Ip6gre { .. } | Kind::Sit => {
             let local = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, end);
             let net = Ipv6Net::new(local, 64).unwrap_or_else(|_| local.into());

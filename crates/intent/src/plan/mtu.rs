@@ -33,13 +33,7 @@ impl Mtu {
             .fold(uplink, |a, b| if b.0 < a.0 { b } else { a });
         let overhead = u32::from(kind.overhead());
         let (underlay, from) = smallest;
-        Mtu {
-            value: underlay.saturating_sub(overhead).max(1280),
-            underlay,
-            from,
-            overhead,
-            carrier: kind_word(kind),
-        }
+        Mtu { value: underlay.saturating_sub(overhead), underlay, from, overhead, carrier: kind_word(kind) }
     }
 
     /// The largest TCP segment over IPv4 (RFC 9293 §3.7.1: less 20 bytes of IP and 20 of TCP).

@@ -51,7 +51,7 @@ fn drain<'a>(
     peers: &Peers<'a>,
     carriers: &'a [Arc<Shared>],
 ) -> Result<(), Error> {
-    loop {
+    for _ in 0..BATCH {
         match inbox.receive(socket.as_fd()) {
             Ok(0) => return Ok(()),
             Ok(count) => {
@@ -69,6 +69,7 @@ fn drain<'a>(
             Err(_) => return Ok(()),
         }
     }
+    Ok(())
 }
 
 /// A TCP stream in this batch: which packets, and where in each the inner packet lies.

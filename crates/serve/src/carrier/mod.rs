@@ -1,5 +1,5 @@
 //! Tun carriers: what the kernel sends into a tun device goes to the peer in outer packets, and back.
-//! One thread for each queue of each device, one for each outer protocol.
+//! One thread for each queue of each device, one for each outer protocol and address of ours.
 
 mod inward;
 mod limit;
@@ -40,6 +40,7 @@ pub struct Carrier {
 pub(crate) struct Shared {
     bridge: String,
     kind: Kind,
+    local: IpAddr,
     remote: IpAddr,
     mtu: u16,
     queues: Vec<OwnedFd>,
@@ -53,6 +54,8 @@ pub(crate) struct Shared {
 pub struct Serving {
     carriers: Vec<Arc<Shared>>,
     stop: Arc<Stop>,
+    /// See [`raw::guard`].
+    guards: Vec<OwnedFd>,
     threads: Vec<JoinHandle<Result<(), Error>>>,
 }
 
@@ -63,25 +66,27 @@ impl Serving {
     /// When a raw socket or a thread can't be had.
     pub fn begin(carriers: Vec<Carrier>) -> Result<Serving, Error> {
         let carriers = carriers.into_iter().map(|carrier| Arc::new(Shared::new(carrier))).collect();
-        let mut serving = Serving { carriers, stop: Arc::new(Stop::new()?), threads: Vec::new() };
-        let mut protocols: Vec<(u8, Vec<Arc<Shared>>)> = Vec::new();
+        let mut serving =
+            Serving { carriers, stop: Arc::new(Stop::new()?), guards: Vec::new(), threads: Vec::new() };
+        let mut ends: Vec<((u8, IpAddr), Vec<Arc<Shared>>)> = Vec::new();
         for carrier in &serving.carriers {
-            let number = carrier.kind.protocol();
-            match protocols.iter_mut().find(|(known, _)| *known == number) {
+            let end = (carrier.kind.protocol(), carrier.local);
+            match ends.iter_mut().find(|(known, _)| *known == end) {
                 Some((_, together)) => together.push(carrier.clone()),
-                None => protocols.push((number, vec![carrier.clone()])),
+                None => ends.push((end, vec![carrier.clone()])),
             }
         }
-        for (_, together) in protocols {
-            serving.protocol(together)?;
+        for ((_, local), together) in ends {
+            serving.end(local, together)?;
         }
         Ok(serving)
     }
 
-    /// The carriers of one outer protocol share one socket.
-    fn protocol(&mut self, together: Vec<Arc<Shared>>) -> Result<(), Error> {
+    /// The carriers of one outer protocol and address of ours share one socket.
+    fn end(&mut self, local: IpAddr, together: Vec<Arc<Shared>>) -> Result<(), Error> {
         let Some(kind) = together.first().map(|carrier| carrier.kind) else { return Ok(()) };
-        let socket = Arc::new(raw::open(kind)?);
+        let socket = Arc::new(raw::open(kind, local)?);
+        self.guards.push(raw::guard(kind, local)?);
         for carrier in &together {
             for queue in 0..carrier.queues.len() {
                 let (carrier, socket, stop) = (carrier.clone(), socket.clone(), self.stop.clone());
@@ -137,6 +142,7 @@ impl Shared {
             path: Path::new(carrier.remote),
             bridge: carrier.bridge,
             kind: carrier.kind,
+            local: carrier.local,
             remote: carrier.remote,
             mtu: carrier.mtu,
             queues: carrier.queues,

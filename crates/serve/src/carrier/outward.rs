@@ -28,7 +28,8 @@ pub(super) fn run(carrier: &Shared, queue: usize, socket: &OwnedFd, stop: &Stop)
     let Some(tun) = carrier.queues.get(queue) else { return Ok(()) };
     let mut desk = Desk::new(carrier, socket);
     while stop.wait(tun.as_fd())? != Woken::Stop {
-        loop {
+        // Under a flood too the word to end is heard.
+        for _ in 0..BATCH {
             match desk.read(tun) {
                 Ok(true) => {}
                 Ok(false) => break,

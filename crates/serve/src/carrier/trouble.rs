@@ -17,18 +17,30 @@ use super::Shared;
 pub(super) fn drain(inbox: &mut Inbox, socket: &OwnedFd, peers: &HashMap<IpAddr, Vec<&Shared>>) {
     while let Ok(found) = inbox.error(socket.as_fd()) {
         let Some((error, Some(peer))) = found else { continue };
-        let Some(carrier) = peers.get(&peer).and_then(|together| together.first()) else { continue };
-        if let Some(mtu) = too_big(error) {
-            carrier.path.narrowed(mtu, Instant::now());
+        let Some(together) = peers.get(&peer) else { continue };
+        for carrier in together {
+            // The path is the peer's, whichever carrier met its end.
+            if let Some(mtu) = too_big(error) {
+                carrier.path.narrowed(mtu, Instant::now());
+            }
+            if is_no_tunnel(error) {
+                carrier.counters.no_tunnel(seconds());
+            }
         }
-        if is_no_tunnel(error) {
-            carrier.counters.no_tunnel(seconds());
+        if let Some(quoted) = inbox.packet(0).filter(|quoted| !quoted.bytes.is_empty()) {
+            relay(together, error, quoted.bytes);
         }
-        if let Some(quoted) = inbox.packet(0)
-            && !quoted.bytes.is_empty()
-            && let Err(reason) = tell(carrier, error, quoted.bytes)
-        {
-            carrier.counters.dropped(reason);
+    }
+}
+
+/// The carrier whose packet is quoted, as its key tells, has it told to whoever sent the inner packet.
+fn relay(together: &[&Shared], error: OuterError, quoted: &[u8]) {
+    for (index, carrier) in together.iter().enumerate() {
+        let last = index + 1 == together.len();
+        match tell(carrier, error, quoted) {
+            Err(Reason::ErrorUnusable) if !last => {}
+            Err(reason) => return carrier.counters.dropped(reason),
+            Ok(()) => return,
         }
     }
 }
