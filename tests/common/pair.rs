@@ -11,7 +11,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use straddle_encap::Kind;
-use straddle_intent::object::{Address, Link, LinkKind, Object, Origin, Raw, Tunnel};
+use straddle_intent::object::{
+    Address, Chain, Filter, FilterRule, Link, LinkKind, Match, Object, Origin, Raw, Tunnel, Verdict,
+};
 use straddle_intent::step::Step;
 use straddle_kernel::{Kernel, Live, open_queues};
 use straddle_lab::LabError;
@@ -112,11 +114,20 @@ fn end(kind: Kind, make: Make, local: IpAddr, remote: IpAddr, number: u8) -> End
     match make {
         Make::Kernel => End(None),
         Make::Tun => {
+            kernel.execute(&Step::Create(Object::Filter(quiet(kind, remote)))).unwrap();
             let queues = open_queues(DEVICE, 2).unwrap();
             let carrier = Carrier { bridge: "test".into(), kind, local, remote, mtu, queues };
             End(Some(Serving::begin(vec![carrier]).unwrap()))
         }
     }
+}
+
+/// As a plan has it for a tun end.
+fn quiet(kind: Kind, remote: IpAddr) -> Filter {
+    let IpAddr::V6(remote) = remote else { return Filter::default() };
+    let matches = vec![Match::Destination6(remote), Match::UnreachableAbout(kind.protocol())];
+    let rule = FilterRule { bridge: "test".into(), chain: Chain::Output, matches, verdict: Verdict::Drop };
+    Filter { rules: vec![rule] }
 }
 
 pub(crate) fn clear(world: &World) -> Result<(), LabError> {

@@ -60,7 +60,7 @@ fn added(object: &Object) -> Vec<String> {
         Object::Rule(rule) => vec![format!("ip rule add {}", self::rule(rule))],
         Object::Neighbour(neighbour) => vec![format!("ip neigh add {}", self::neighbour(neighbour))],
         Object::Filter(filter) => {
-            let mut lines = vec!["nft add table inet straddle, chain forward:".to_string()];
+            let mut lines = vec!["nft add table inet straddle, chains forward and output:".to_string()];
             lines.extend(filter.rules.iter().map(filter_rule));
             lines
         }

@@ -2,12 +2,11 @@
 
 use nftables::helper::{DEFAULT_NFT, NftablesError, apply_ruleset_raw, get_current_ruleset_raw};
 use serde_json::{Value, json};
-use straddle_intent::object::{Filter, FilterRule, Match, Verdict};
+use straddle_intent::object::{Chain, Filter, FilterRule, Match, Verdict};
 
 use crate::Error;
 
 const TABLE: &str = "straddle";
-const CHAIN: &str = "forward";
 /// `NF_IP_PRI_MANGLE`: before the rules of a firewall.
 const PRIORITY: i32 = -150;
 
@@ -28,12 +27,14 @@ pub(crate) fn read() -> Result<Option<Vec<String>>, Error> {
 /// Loads the table as a whole, in one transaction, in the place of what it held.
 pub(crate) fn load(filter: &Filter) -> Result<(), Error> {
     let table = json!({"table": {"family": "inet", "name": TABLE}});
-    let chain = json!({"chain": {
-        "family": "inet", "table": TABLE, "name": CHAIN,
-        "type": "filter", "hook": "forward", "prio": PRIORITY, "policy": "accept",
-    }});
-    let mut objects =
-        vec![json!({"add": table}), json!({"delete": table}), json!({"add": table}), json!({"add": chain})];
+    let chain = |name: &str| {
+        json!({"add": {"chain": {
+            "family": "inet", "table": TABLE, "name": name,
+            "type": "filter", "hook": name, "prio": PRIORITY, "policy": "accept",
+        }}})
+    };
+    let mut objects = vec![json!({"add": table}), json!({"delete": table}), json!({"add": table})];
+    objects.extend([Chain::Forward, Chain::Output].map(|hook| chain(word(hook))));
     objects.extend(filter.rules.iter().map(|rule| json!({"add": {"rule": self::rule(rule)}})));
     run(objects)
 }
@@ -50,7 +51,7 @@ fn run(objects: Vec<Value>) -> Result<(), Error> {
 }
 
 fn rule(rule: &FilterRule) -> Value {
-    let mut expressions: Vec<Value> = rule.matches.iter().map(matched).collect();
+    let mut expressions: Vec<Value> = rule.matches.iter().flat_map(matched).collect();
     expressions.push(match rule.verdict {
         Verdict::Accept => json!({"accept": null}),
         Verdict::Drop => json!({"drop": null}),
@@ -58,25 +59,46 @@ fn rule(rule: &FilterRule) -> Value {
             json!({"mangle": {"key": {"tcp option": {"name": "maxseg", "field": "size"}}, "value": size}})
         }
     });
-    json!({"family": "inet", "table": TABLE, "chain": CHAIN, "comment": rule.to_string(), "expr": expressions})
+    json!({"family": "inet", "table": TABLE, "chain": word(rule.chain), "comment": rule.to_string(), "expr": expressions})
 }
 
-fn matched(part: &Match) -> Value {
+fn word(chain: Chain) -> &'static str {
+    match chain {
+        Chain::Forward => "forward",
+        Chain::Output => "output",
+    }
+}
+
+fn matched(part: &Match) -> Vec<Value> {
     let equal = |left: Value, right: Value| json!({"match": {"op": "==", "left": left, "right": right}});
     let meta = |key: &str| json!({"meta": {"key": key}});
     let ip = |field: &str| json!({"payload": {"protocol": "ip", "field": field}});
-    match part {
+    let one = match part {
         Match::In(dev) => equal(meta("iifname"), json!(dev)),
         Match::Out(dev) => equal(meta("oifname"), json!(dev)),
         Match::Source(address) => equal(ip("saddr"), json!(address)),
         Match::Destination(address) => equal(ip("daddr"), json!(address)),
         Match::Ipv4 => equal(meta("nfproto"), json!("ipv4")),
         Match::Icmp => equal(meta("l4proto"), json!("icmp")),
+        Match::Destination6(address) => {
+            equal(json!({"payload": {"protocol": "ip6", "field": "daddr"}}), json!(address))
+        }
+        // Type and code, then the next header of the packet that the error quotes behind its 8 bytes.
+        Match::UnreachableAbout(protocol) => {
+            let bits =
+                |offset: u32, len: u32| json!({"payload": {"base": "th", "offset": offset, "len": len}});
+            return vec![
+                equal(meta("l4proto"), json!("ipv6-icmp")),
+                equal(bits(0, 16), json!(0x0104)),
+                equal(bits(112, 8), json!(protocol)),
+            ];
+        }
         Match::TcpSyn => {
             let flags = json!({"payload": {"protocol": "tcp", "field": "flags"}});
             equal(json!({"&": [flags, {"|": ["syn", "rst"]}]}), json!("syn"))
         }
-    }
+    };
+    vec![one]
 }
 
 fn refused(error: NftablesError) -> Error {

@@ -43,5 +43,11 @@ fn example(format: Format) -> Link {
         Format::Sit => (v4(1), v4(2)),
     };
     let tunnel = Tunnel { format, local, remote, hop_limit: 64, copy_class: true, encap_limit: None };
-    Link { name: "asked".into(), kind: LinkKind::Tunnel(tunnel), mtu: 1400, up: false, bridge: None }
+    Link {
+        name: format!("ask-{}", format.word()),
+        kind: LinkKind::Tunnel(tunnel),
+        mtu: 1400,
+        up: false,
+        bridge: None,
+    }
 }

@@ -1,9 +1,9 @@
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-/// Our nft table: one chain at the forward hook, loaded as a whole.
+/// Our nft table: a chain at each hook, loaded as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filter {
     /// Its rules, in order.
@@ -15,10 +15,24 @@ pub struct Filter {
 pub struct FilterRule {
     /// The bridge it belongs to.
     pub bridge: String,
+    /// The hook that it stands at.
+    #[serde(default)]
+    pub chain: Chain,
     /// All of these must hold.
     pub matches: Vec<Match>,
     /// What is done then.
     pub verdict: Verdict,
+}
+
+/// Where packets meet a rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Chain {
+    /// Those passing through.
+    #[default]
+    Forward,
+    /// Those of this host's own.
+    Output,
 }
 
 /// What a rule looks at.
@@ -37,6 +51,10 @@ pub enum Match {
     Ipv4,
     /// ICMP over IPv4.
     Icmp,
+    /// IPv6 destination.
+    Destination6(Ipv6Addr),
+    /// ICMPv6 port unreachable about an IPv6 packet of ours with this next header.
+    UnreachableAbout(u8),
     /// The opening packets of a TCP connection.
     TcpSyn,
 }
@@ -59,6 +77,9 @@ pub const MARK: &str = "straddle ";
 impl fmt::Display for FilterRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{MARK}{}:", self.bridge)?;
+        if self.chain == Chain::Output {
+            write!(f, " output")?;
+        }
         for part in &self.matches {
             match part {
                 Match::In(dev) => write!(f, " iif {dev}"),
@@ -67,6 +88,10 @@ impl fmt::Display for FilterRule {
                 Match::Destination(address) => write!(f, " to {address}"),
                 Match::Ipv4 => write!(f, " ipv4"),
                 Match::Icmp => write!(f, " icmp"),
+                Match::Destination6(address) => write!(f, " to {address}"),
+                Match::UnreachableAbout(protocol) => {
+                    write!(f, " icmpv6 unreachable about protocol {protocol}")
+                }
                 Match::TcpSyn => write!(f, " tcp syn"),
             }?;
         }

@@ -8,11 +8,11 @@ use straddle_encap::Kind;
 use crate::DUMMY4;
 use crate::model::{Borrow, End, Model};
 use crate::object::{
-    Address, Filter, FilterRule, MAIN, Match, Neighbour, NeighbourKind, Object, Origin, Raw, Route, Rule,
-    Selector, Sysctl, SysctlKey, Tunnel, Verdict, Wanted,
+    Address, Chain, Filter, FilterRule, MAIN, Match, Neighbour, NeighbourKind, Object, Origin, Raw, Route,
+    Rule, Selector, Sysctl, SysctlKey, Tunnel, Verdict, Wanted,
 };
 
-use super::{Backend, Bridge, Carrier, Facts, Mtu, Plan, kind_word};
+use super::{Backend, Bridge, Carrier, Facts, Make, Mtu, Plan, kind_word};
 
 /// Our default routes stand behind whatever the host has by itself; a lender's, which serves its
 /// ICMP errors alone, one further.
@@ -116,6 +116,9 @@ fn carrier(wanted: &mut Vec<Wanted>, borrow: &Borrow, end: u16, ending: &Carrier
         copy_class: true,
         encap_limit: None,
     };
+    if ending.backend.make == Make::Tun {
+        wanted.push(object(Object::Filter(quiet(borrow, ending))));
+    }
     let link = ending.backend.link(&borrow.device, &borrow.name, ending.mtu.value, tunnel);
     wanted.push(object(Object::Link(link)));
     match borrow.kind {
@@ -128,6 +131,15 @@ fn carrier(wanted: &mut Vec<Wanted>, borrow: &Borrow, end: u16, ending: &Carrier
         }
         Kind::Ip4ip6 => {}
     }
+}
+
+/// Where the kernel's own tunnel module is loaded it sees our outer packets too, knows no device for
+/// them, and would tell the peer so.
+fn quiet(borrow: &Borrow, ending: &Carrier) -> Filter {
+    let about = Match::UnreachableAbout(ending.kind.protocol());
+    let matches = vec![Match::Destination6(ending.remote), about];
+    let (bridge, chain, verdict) = (borrow.name.clone(), Chain::Output, Verdict::Drop);
+    Filter { rules: vec![FilterRule { bridge, chain, matches, verdict }] }
 }
 
 /// Forwarding is on for the uplink and the carrier: for exactly this traffic, and nothing else that
@@ -154,7 +166,12 @@ fn filter(borrow: &Borrow, mtu: &Mtu, facts: &Facts<'_>) -> Filter {
     if !facts.forwards(&uplink()) {
         rules.push((vec![Match::In(uplink()), Match::Ipv4], Verdict::Drop));
     }
-    let rule = |(matches, verdict)| FilterRule { bridge: borrow.name.clone(), matches, verdict };
+    let rule = |(matches, verdict)| FilterRule {
+        bridge: borrow.name.clone(),
+        chain: Chain::Forward,
+        matches,
+        verdict,
+    };
     Filter { rules: rules.into_iter().map(rule).collect() }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn merged(all: Vec<Wanted>) -> Vec<Wanted> {
 fn join(known: &mut Wanted, wanted: Wanted) {
     if let (Wanted::Object(Object::Filter(all)), Wanted::Object(Object::Filter(more))) = (known, wanted) {
         all.rules.extend(more.rules);
-        all.rules.sort_by_key(|rule| rule.verdict == Verdict::Drop);
+        all.rules.sort_by_key(|rule| (rule.chain, rule.verdict == Verdict::Drop));
     }
 }
 
