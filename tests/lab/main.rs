@@ -3,6 +3,7 @@
 //! They need root. Without it each says loudly that it was skipped, and fails in CI.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that meets the unexpected fails")]
 
+mod addresses;
 mod borrow;
 mod carrier;
 mod crash;

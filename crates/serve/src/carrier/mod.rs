@@ -7,6 +7,7 @@ mod outward;
 mod path;
 mod trouble;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -68,13 +69,9 @@ impl Serving {
         let carriers = carriers.into_iter().map(|carrier| Arc::new(Shared::new(carrier))).collect();
         let mut serving =
             Serving { carriers, stop: Arc::new(Stop::new()?), guards: Vec::new(), threads: Vec::new() };
-        let mut ends: Vec<((u8, IpAddr), Vec<Arc<Shared>>)> = Vec::new();
+        let mut ends: BTreeMap<(u8, IpAddr), Vec<Arc<Shared>>> = BTreeMap::new();
         for carrier in &serving.carriers {
-            let end = (carrier.kind.protocol(), carrier.local);
-            match ends.iter_mut().find(|(known, _)| *known == end) {
-                Some((_, together)) => together.push(carrier.clone()),
-                None => ends.push((end, vec![carrier.clone()])),
-            }
+            ends.entry((carrier.kind.protocol(), carrier.local)).or_default().push(carrier.clone());
         }
         for ((_, local), together) in ends {
             serving.end(local, together)?;
