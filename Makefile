@@ -1,6 +1,6 @@
 # Two commands for a newcomer: `make demo` and `make test`. Both need root and Debian's apt.
 
-.PHONY: demo test bench deps man
+.PHONY: demo test test-guest bench deps man
 
 demo: deps              ## an IPv4 address moves between two hosts, on this machine alone
 	cargo build --release
@@ -8,6 +8,9 @@ demo: deps              ## an IPv4 address moves between two hosts, on this mach
 
 test: deps              ## everything that CI runs
 	cargo xtask ci
+
+test-guest: deps        ## the same on Debian's stock kernel, in an emulated machine
+	cargo xtask guest
 
 bench: deps             ## plain forwarding, borrow, two TAYGAs in a row: medians and ratios
 	cargo build --release

@@ -1,7 +1,8 @@
-//! The workspace's own tasks: `cargo xtask tidy | ci | bench`.
+//! The workspace's own tasks: `cargo xtask tidy | ci | guest | bench`.
 
 mod bench;
 mod ci;
+mod guest;
 mod tidy;
 
 use std::process::ExitCode;
@@ -11,8 +12,9 @@ fn main() -> ExitCode {
     let done = match task.as_str() {
         "tidy" => tidy::tidy(),
         "ci" => ci::ci(),
+        "guest" => guest::guest(),
         "bench" => bench::bench(),
-        _ => Err("usage: cargo xtask tidy | ci | bench".into()),
+        _ => Err("usage: cargo xtask tidy | ci | guest | bench".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
