@@ -1,4 +1,5 @@
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
@@ -35,7 +36,7 @@ pub(crate) fn complaint(complaint: &Complaint) -> String {
             let help = "wait until it has finished; a `straddle run` ends with `straddle down`";
             error(&format!("another straddle (pid {pid}) is at work on this host"), help)
         }
-        Complaint::Kernel(why) => error(&why.to_string(), "most of straddle's work needs root"),
+        Complaint::Kernel(why) => error(&why.to_string(), help_for(why)),
         Complaint::NotServed(why) => error(
             &format!("the host is in step, but nothing is served: {why}"),
             "mend that, or `straddle down`",
@@ -122,12 +123,21 @@ fn failed(failure: &Failure) -> String {
 fn help_for(failure: &Error) -> &'static str {
     match failure {
         Error::Netlink { code: 1, .. } => "this needs root (CAP_NET_ADMIN)",
-        Error::File { .. } | Error::Call { .. } => "is this root, and is there room on the disk?",
-        Error::Netlink { .. }
-        | Error::Nft(_)
-        | Error::NoDevice(_)
-        | Error::Busy(_)
-        | Error::Journal { .. } => {
+        Error::File { source, .. } | Error::Call { source, .. } => {
+            let is = |kind: ErrorKind| source.kind() == kind;
+            if is(ErrorKind::StorageFull) || is(ErrorKind::QuotaExceeded) {
+                "make room on that disk, then try again"
+            } else if is(ErrorKind::ReadOnlyFilesystem) {
+                "name a folder that can be written: --state-dir, --runtime-dir"
+            } else {
+                "the words are the kernel's; most of straddle's work needs root"
+            }
+        }
+        Error::Journal { .. } => {
+            "`straddle down` takes back what can be told, and keeps the file as journal.unreadable"
+        }
+        Error::Nft(_) => "is nft installed, and is this root? `straddle plan` shows the rules",
+        Error::Netlink { .. } | Error::NoDevice(_) | Error::Busy(_) => {
             "the words are the kernel's; `straddle plan` shows the step among the others"
         }
     }
