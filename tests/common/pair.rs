@@ -124,10 +124,17 @@ fn end(kind: Kind, make: Make, local: IpAddr, remote: IpAddr, number: u8) -> End
 
 /// As a plan has it for a tun end.
 fn quiet(kind: Kind, remote: IpAddr) -> Filter {
-    let IpAddr::V6(remote) = remote else { return Filter::default() };
-    let matches = vec![Match::Destination6(remote), Match::UnreachableAbout(kind.protocol())];
-    let rule = FilterRule { bridge: "test".into(), chain: Chain::Output, matches, verdict: Verdict::Drop };
-    Filter { rules: vec![rule] }
+    let protocol = kind.protocol();
+    let about = match remote {
+        IpAddr::V6(remote) => vec![
+            vec![Match::Destination6(remote), Match::UnreachableAbout(protocol)],
+            vec![Match::Destination6(remote), Match::UnreachableBehindOptions(protocol)],
+        ],
+        IpAddr::V4(remote) => vec![vec![Match::Destination(remote), Match::UnreachableAbout4(protocol)]],
+    };
+    let rule =
+        |matches| FilterRule { bridge: "test".into(), chain: Chain::Output, matches, verdict: Verdict::Drop };
+    Filter { rules: about.into_iter().map(rule).collect() }
 }
 
 pub(crate) fn clear(world: &World) -> Result<(), LabError> {

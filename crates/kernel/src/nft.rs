@@ -83,16 +83,13 @@ fn matched(part: &Match) -> Vec<Value> {
         Match::Destination6(address) => {
             equal(json!({"payload": {"protocol": "ip6", "field": "daddr"}}), json!(address))
         }
-        // Type and code, then the next header of the packet that the error quotes behind its 8 bytes.
-        Match::UnreachableAbout(protocol) => {
-            let bits =
-                |offset: u32, len: u32| json!({"payload": {"base": "th", "offset": offset, "len": len}});
-            return vec![
-                equal(meta("l4proto"), json!("ipv6-icmp")),
-                equal(bits(0, 16), json!(0x0104)),
-                equal(bits(112, 8), json!(protocol)),
-            ];
+        // Type and code, then what the error quotes behind its 8 bytes: the next header of the packet,
+        // that of its destination options (a tunnel encapsulation limit), or the protocol.
+        Match::UnreachableAbout(protocol) => return quoting("ipv6-icmp", 0x0104, &[(112, *protocol)]),
+        Match::UnreachableBehindOptions(protocol) => {
+            return quoting("ipv6-icmp", 0x0104, &[(112, DESTINATION_OPTIONS), (384, *protocol)]);
         }
+        Match::UnreachableAbout4(protocol) => return quoting("icmp", 0x0303, &[(136, *protocol)]),
         Match::TcpSyn => {
             let flags = json!({"payload": {"protocol": "tcp", "field": "flags"}});
             equal(json!({"&": [flags, {"|": ["syn", "rst"]}]}), json!("syn"))
@@ -100,6 +97,19 @@ fn matched(part: &Match) -> Vec<Value> {
     };
     vec![one]
 }
+
+/// An ICMP error of this type and code, with these bytes at these bits of it.
+fn quoting(protocol: &str, kind: u16, bytes: &[(u32, u8)]) -> Vec<Value> {
+    let equal = |left: Value, right: Value| json!({"match": {"op": "==", "left": left, "right": right}});
+    let bits = |offset: u32, len: u32| json!({"payload": {"base": "th", "offset": offset, "len": len}});
+    let mut all =
+        vec![equal(json!({"meta": {"key": "l4proto"}}), json!(protocol)), equal(bits(0, 16), json!(kind))];
+    all.extend(bytes.iter().map(|(offset, byte)| equal(bits(*offset, 8), json!(byte))));
+    all
+}
+
+/// The next header number of destination options (RFC 8200 §4.6).
+const DESTINATION_OPTIONS: u8 = 60;
 
 fn refused(error: NftablesError) -> Error {
     match error {

@@ -53,8 +53,12 @@ pub enum Match {
     Icmp,
     /// IPv6 destination.
     Destination6(Ipv6Addr),
-    /// ICMPv6 port unreachable about an IPv6 packet of ours with this next header.
+    /// ICMPv6 port unreachable about an IPv6 packet with this next header.
     UnreachableAbout(u8),
+    /// The same, about one with this next header behind destination options.
+    UnreachableBehindOptions(u8),
+    /// ICMP port unreachable about an IPv4 packet of this protocol.
+    UnreachableAbout4(u8),
     /// The opening packets of a TCP connection.
     TcpSyn,
 }
@@ -89,9 +93,11 @@ impl fmt::Display for FilterRule {
                 Match::Ipv4 => write!(f, " ipv4"),
                 Match::Icmp => write!(f, " icmp"),
                 Match::Destination6(address) => write!(f, " to {address}"),
-                Match::UnreachableAbout(protocol) => {
-                    write!(f, " icmpv6 unreachable about protocol {protocol}")
+                Match::UnreachableAbout(protocol) => write!(f, " unreachable about {protocol}"),
+                Match::UnreachableBehindOptions(protocol) => {
+                    write!(f, " unreachable about options, {protocol}")
                 }
+                Match::UnreachableAbout4(protocol) => write!(f, " icmp unreachable about {protocol}"),
                 Match::TcpSyn => write!(f, " tcp syn"),
             }?;
         }

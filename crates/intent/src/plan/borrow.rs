@@ -136,10 +136,15 @@ fn carrier(wanted: &mut Vec<Wanted>, borrow: &Borrow, end: u16, ending: &Carrier
 /// Where the kernel's own tunnel module is loaded it sees our outer packets too, knows no device for
 /// them, and would tell the peer so.
 fn quiet(borrow: &Borrow, ending: &Carrier) -> Filter {
-    let about = Match::UnreachableAbout(ending.kind.protocol());
-    let matches = vec![Match::Destination6(ending.remote), about];
-    let (bridge, chain, verdict) = (borrow.name.clone(), Chain::Output, Verdict::Drop);
-    Filter { rules: vec![FilterRule { bridge, chain, matches, verdict }] }
+    let protocol = ending.kind.protocol();
+    let about = [Match::UnreachableAbout(protocol), Match::UnreachableBehindOptions(protocol)];
+    let rule = |about: Match| FilterRule {
+        bridge: borrow.name.clone(),
+        chain: Chain::Output,
+        matches: vec![Match::Destination6(ending.remote), about],
+        verdict: Verdict::Drop,
+    };
+    Filter { rules: about.map(rule).to_vec() }
 }
 
 /// Forwarding is on for the uplink and the carrier: for exactly this traffic, and nothing else that
