@@ -172,9 +172,9 @@ const BORROWER: &[Foreign] = &[
         then: LeaveIt,
     },
     Foreign {
-        name: "an nft table of our name, which a borrower has not got",
+        name: "an nft table of our name",
         ip: "",
         nft: "table inet straddle { chain forward { type filter hook forward priority 0; policy accept; }; }",
-        then: LeaveIt,
+        then: Refuse("inet straddle"),
     },
 ];
