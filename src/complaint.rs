@@ -28,6 +28,8 @@ pub(crate) enum Complaint {
     NotVerified { steps: Vec<Step>, left: Vec<(Step, Error)> },
     /// What `down` could not put back.
     Left(Vec<(Step, Error)>),
+    /// What `down` finds when it has taken its steps.
+    StillThere(Vec<Step>),
     /// What a line of the journal had remembered, and can't be read any more.
     Forgotten(Error),
     /// The kernel or a file.
@@ -49,7 +51,10 @@ impl Complaint {
             Complaint::Conflicts(_) | Complaint::Sessions { .. } => Exit::Refused,
             Complaint::Failure(failure) if !failure.left.is_empty() => Exit::Left,
             Complaint::NotVerified { left, .. } if !left.is_empty() => Exit::Left,
-            Complaint::Left(_) | Complaint::NotServed(_) | Complaint::Forgotten(_) => Exit::Left,
+            Complaint::Left(_)
+            | Complaint::NotServed(_)
+            | Complaint::StillThere(_)
+            | Complaint::Forgotten(_) => Exit::Left,
             Complaint::Kernel(Error::Busy(_)) => Exit::Refused,
             Complaint::Failure(_)
             | Complaint::NotVerified { .. }

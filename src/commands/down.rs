@@ -54,7 +54,13 @@ fn take_back(kernel: &mut Live, notebook: &mut dyn Notebook, memory: &Memory) ->
     if !failed.is_empty() {
         return Err(Complaint::Left(failed));
     }
-    Ok(())
+    // Looks again: nothing may bear our mark any more.
+    let live = look(kernel, &Memory::default())?;
+    match diff(&Plan::default(), &live, &Memory::default()) {
+        Ok(steps) if steps.is_empty() => Ok(()),
+        Ok(steps) => Err(Complaint::StillThere(steps)),
+        Err(conflicts) => Err(Complaint::Conflicts(conflicts)),
+    }
 }
 
 fn look(kernel: &mut Live, memory: &Memory) -> Result<Snapshot, Complaint> {

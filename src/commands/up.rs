@@ -60,22 +60,20 @@ pub(crate) fn raise(site: &mut Site, place: &Place, force: bool) -> Result<Look,
 
 /// Looks again: nothing may be left to do.
 fn verified(site: &mut Site, journal: &mut Journal, taken: &[Step]) -> Result<Look, Complaint> {
-    let left = match site.look_with(journal.memory().clone()) {
+    let complaint = match site.look_with(journal.memory().clone()) {
         Ok(look) => match look.steps() {
             Ok(steps) if steps.is_empty() => return Ok(look),
-            Ok(steps) => steps,
-            Err(conflicts) => {
-                undo(&mut site.kernel, journal, taken);
-                return Err(Complaint::Conflicts(conflicts));
+            Ok(steps) => {
+                let left = undo(&mut site.kernel, journal, taken);
+                return Err(Complaint::NotVerified { steps, left });
             }
+            Err(conflicts) => Complaint::Conflicts(conflicts),
         },
-        Err(complaint) => {
-            undo(&mut site.kernel, journal, taken);
-            return Err(complaint);
-        }
+        Err(complaint) => complaint,
     };
-    let failed = undo(&mut site.kernel, journal, taken);
-    Err(Complaint::NotVerified { steps: left, left: failed })
+    // Where the way back fails too, that is what must be told.
+    let left = undo(&mut site.kernel, journal, taken);
+    Err(if left.is_empty() { complaint } else { Complaint::Left(left) })
 }
 
 /// While a host has its address it can ask for its gateway's link-layer address; later it asks with

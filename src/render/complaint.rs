@@ -41,6 +41,18 @@ pub(crate) fn complaint(complaint: &Complaint) -> String {
             &format!("the host is in step, but nothing is served: {why}"),
             "mend that, or `straddle down`",
         ),
+        Complaint::StillThere(steps) => {
+            let words: Vec<String> =
+                steps.iter().filter_map(|step| words::step(step).into_iter().next()).collect();
+            let message = format!(
+                "all steps were taken, but something of straddle is there again: {}",
+                words.join("; ")
+            );
+            error(
+                &message,
+                "does another straddle run with another --runtime-dir? end it, then `straddle down`",
+            )
+        }
         Complaint::Forgotten(why) => error(
             &format!("what bears our mark was taken back, but {why}"),
             "that line's memory is lost: compare addresses, routes and sysctls with what they should be",
