@@ -1,6 +1,6 @@
 # Two commands for a newcomer: `make demo` and `make test`. Both need root and Debian's apt.
 
-.PHONY: demo test test-guest bench deps man
+.PHONY: demo test test-guest bench bench-guest deps man
 
 demo: deps              ## an IPv4 address moves between two hosts, on this machine alone
 	cargo build --release
@@ -15,6 +15,9 @@ test-guest: deps        ## the same on Debian's stock kernel, in an emulated mac
 bench: deps             ## plain forwarding, borrow, two TAYGAs in a row: medians and ratios
 	cargo build --release
 	cargo run --release --package xtask -- bench
+
+bench-guest: deps       ## the kernel's carriers, ours and plain forwarding, in the emulated machine
+	cargo xtask bench-guest
 
 deps:                   ## installs what the lab and the tests use, where it is missing
 	./scripts/deps

@@ -8,6 +8,7 @@ mod ping;
 mod reach;
 mod throughput;
 mod trace;
+mod transfer;
 
 pub use download::{Download, download};
 pub use exchange::{Exchange, Kind, Stream, exchange, stream};
@@ -17,6 +18,7 @@ pub use ping::{Ping, ping};
 pub use reach::{Reach, Watch};
 pub use throughput::{Load, Throughput, throughput};
 pub use trace::{Hop, trace};
+pub use transfer::{datagrams, transfer};
 
 /// The Internet checksum (RFC 1071).
 fn checksum(bytes: &[u8]) -> u16 {

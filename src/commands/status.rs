@@ -1,4 +1,7 @@
+use serde_json::{Value, json};
+use straddle_intent::plan::{Bridge, Make};
 use straddle_intent::step::Step;
+use straddle_kernel::Counters;
 
 use crate::cli::{Exit, Place};
 use crate::keep::{Service, ask};
@@ -15,6 +18,8 @@ pub(crate) struct Status {
     pub(crate) left: Vec<Vec<String>>,
     /// What a running straddle tells.
     pub(crate) service: Option<Service>,
+    /// What the kernel's own devices have carried, by device.
+    pub(crate) devices: Vec<(String, Counters)>,
 }
 
 /// Tells for each bridge whether it is in step and served, and its counters.
@@ -27,7 +32,10 @@ pub(crate) fn status(place: &Place, json: bool) -> Ended {
             conflicts.into_iter().map(|conflict| vec![conflict.message, conflict.help]).collect()
         }
     };
-    let status = Status { look, left, service: ask(&place.runtime_dir) };
+    let by_kernel = look.plan.bridges.iter().filter(|bridge| bridge.carrier.backend.make == Make::Kernel);
+    let names: Vec<&str> = by_kernel.map(|bridge| bridge.carrier.device.as_str()).collect();
+    let devices = site.kernel.counters(&names)?;
+    let status = Status { look, left, service: ask(&place.runtime_dir), devices };
     if json {
         say::result(&(render::status_json(&status) + "\n"))?;
     } else {
@@ -41,6 +49,16 @@ fn words(step: &Step) -> Vec<String> {
 }
 
 impl Status {
+    /// The counters of a bridge, from whoever carries its packets.
+    pub(crate) fn counters(&self, bridge: &Bridge) -> Option<Value> {
+        let device = self.devices.iter().find(|(device, _)| *device == bridge.carrier.device);
+        let served = || {
+            let service = self.service.as_ref()?;
+            service.carriers.iter().find(|counted| counted["bridge"] == bridge.name.as_str()).cloned()
+        };
+        device.map(|(_, counters)| json!(counters)).or_else(served)
+    }
+
     /// Whether every bridge is in step and served.
     pub(crate) fn well(&self) -> bool {
         self.left.is_empty() && (self.service.is_some() || !self.look.plan.needs_serving())

@@ -30,10 +30,8 @@ pub(crate) fn status(status: &Status) -> String {
             bridge.part,
             bridge.carrier.mtu.value
         );
-        let counted =
-            service.and_then(|service| service.carriers.iter().find(|c| c["bridge"] == bridge.name.as_str()));
-        if let Some(counted) = counted {
-            out += &counters(counted, bridge.carrier.mtu.value);
+        if let Some(counted) = status.counters(bridge) {
+            out += &counters(&counted, bridge.carrier.mtu.value);
         }
     }
     if !status.left.is_empty() {
@@ -56,8 +54,9 @@ fn counters(counted: &Value, mtu: u32) -> String {
         number("packets_in"),
         bytes(number("bytes_in"))
     );
-    let path = number("path_mtu");
-    if path < u64::from(mtu) {
+    if let Some(path) = counted["path_mtu"].as_u64()
+        && path < u64::from(mtu)
+    {
         out += &format!("  the path takes inner packets of {path} bytes only\n");
     }
     for drop in counted["drops"].as_array().into_iter().flatten() {
@@ -106,9 +105,7 @@ pub(crate) fn status_json(status: &Status) -> String {
         .bridges
         .iter()
         .map(|bridge| {
-            let service = status.service.as_ref();
-            let counters =
-                service.and_then(|s| s.carriers.iter().find(|c| c["bridge"] == bridge.name.as_str()));
+            let counters = status.counters(bridge);
             json!({"bridge": bridge, "in_step": status.left.is_empty(), "counters": counters})
         })
         .collect();

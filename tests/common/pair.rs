@@ -144,14 +144,26 @@ pub(crate) fn clear(world: &World) -> Result<(), LabError> {
     Ok(())
 }
 
-/// Whether five pings of this many bytes of payload are answered, unfragmented.
+/// How many pings are sent. After the last one, ping waits no longer than their interval where it has seen
+/// quick answers: a tenth of a second is much even for an emulated machine.
+pub(crate) const PINGS: u64 = 3;
+
+/// Whether pings of this many bytes of payload are answered, unfragmented.
 pub(crate) fn answered(host: &Host, target: &str, size: usize) -> Result<bool, LabError> {
     pinged(host, target, size, &["-M", "do"])
 }
 
-/// Whether five pings with these options are answered.
+/// Whether pings with these options are answered.
 pub(crate) fn pinged(host: &Host, target: &str, size: usize, options: &[&str]) -> Result<bool, LabError> {
     let size = size.to_string();
-    let words = [&["ping", "-n", "-q", "-c", "5", "-i", "0.01", "-W", "2", "-s", &size], options, &[target]];
-    Ok(host.try_run(&words.concat())?.stdout.contains(" 5 received"))
+    let words = [&["ping", "-n", "-q", "-c", "3", "-i", "0.1", "-W", "2", "-s", &size], options, &[target]];
+    Ok(host.try_run(&words.concat())?.stdout.contains(&format!(" {PINGS} received")))
+}
+
+/// Whether one ping of this many bytes of payload can't go, and its sender is told the MTU.
+pub(crate) fn refused(host: &Host, target: &str, size: usize) -> Result<bool, LabError> {
+    let size = size.to_string();
+    let words = ["ping", "-n", "-c", "1", "-W", "0.2", "-M", "do", "-s", &size, target];
+    let said = host.try_run(&words)?;
+    Ok(!said.status.success() && (said.stdout + &said.stderr).contains("mtu"))
 }

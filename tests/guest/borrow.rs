@@ -2,7 +2,7 @@
 
 use straddle_lab::{BorrowOptions, Carrier, LabError, Report, borrow, borrow_bridge};
 
-use crate::{exe, turn};
+use crate::{choice, exe, turn};
 
 fn good(report: &Report, wanted: &str) {
     println!("{report}");
@@ -32,5 +32,12 @@ fn bridging_is_refused_or_defeated() -> Result<(), LabError> {
     let _turn = turn();
     let report = borrow_bridge(&BorrowOptions::default(), &mut |what| println!("... {what}"))?;
     good(&report, "plain ip6gre is refused as a bridge port");
+    Ok(())
+}
+
+#[test]
+fn auto_takes_the_kernels_devices() -> Result<(), LabError> {
+    let _turn = turn();
+    assert_eq!(choice::auto_follows_the_kernel(exe())?, [true, true]);
     Ok(())
 }

@@ -56,6 +56,9 @@ fn a_lender_typed_by_hand() -> Result<(), LabError> {
     crosses(&world, "lender typed by hand")?;
     let status = straddle.on(&world.borrower).json("status")?;
     assert_eq!(status["well"], true, "{status}");
+    for way in ["packets_in", "packets_out"] {
+        assert!(status["bridges"][0]["counters"][way].as_u64() > Some(20), "{status}");
+    }
     straddle.on(&world.borrower).down().map(drop)
 }
 

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that meets the unexpected fails")]
 
 mod borrow;
+#[path = "../common/choice.rs"]
+mod choice;
 mod hand;
 mod interop;
 mod mtu;

@@ -10,8 +10,8 @@ use straddle_encap::Kind;
 use straddle_lab::world::WorldOptions;
 use straddle_lab::{LabError, wait};
 
-use crate::pair::{KINDS, Pair, answered, clear, world};
-use crate::{allocations, turn};
+use crate::pair::{KINDS, PINGS, Pair, answered, clear, world};
+use crate::{allocations, choice, exe, turn};
 
 #[test]
 fn every_kind_carries_what_it_can_up_to_its_mtu() -> Result<(), LabError> {
@@ -45,7 +45,7 @@ fn a_key_that_is_not_ours_is_counted() -> Result<(), LabError> {
     let world = world(WorldOptions::default())?;
     let pair = Pair::between(&world, Kind::Ip6gre { key: Some(7) }, Kind::Ip6gre { key: Some(8) })?;
     assert!(!answered(&world.lender, "10.99.0.2", 56)?);
-    assert_eq!(pair.borrower.drops(), [("gre-key", 5)]);
+    assert_eq!(pair.borrower.drops(), [("gre-key", PINGS)]);
     assert_eq!(pair.lender.drops(), []);
     Ok(())
 }
@@ -91,6 +91,13 @@ fn a_peer_without_a_tunnel_is_noticed() -> Result<(), LabError> {
         clear(&world)?;
     }
     Ok(())
+}
+
+/// On a kernel without the devices that is tun, and `plan` says why.
+#[test]
+fn auto_follows_the_kernel() -> Result<(), LabError> {
+    let Some(_turn) = turn("auto_follows_the_kernel") else { return Ok(()) };
+    choice::auto_follows_the_kernel(exe()).map(drop)
 }
 
 /// The loops run in this very process, so its allocator sees them.

@@ -6,6 +6,8 @@
 mod addresses;
 mod borrow;
 mod carrier;
+#[path = "../common/choice.rs"]
+mod choice;
 mod crash;
 mod foreign;
 mod guard;

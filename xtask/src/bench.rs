@@ -21,7 +21,7 @@ use crate::Done;
 /// How often each way is measured; a median of an odd number is a measurement.
 const ROUNDS: usize = 7;
 /// Reached through the lender by IPv6 alone.
-const PLAIN: &str = "2001:db8:98::158";
+pub(crate) const PLAIN: &str = "2001:db8:98::158";
 /// Reached through both translators.
 const TRANSLATED: &str = "203.0.113.158";
 
@@ -73,7 +73,7 @@ fn measure(world: &World, target: &str, way: &mut Way) -> Result<(), LabError> {
 }
 
 /// A second IPv6 address of the borrower, the way to which leads through the lender; so does its way back.
-fn plain(world: &World) -> Result<(), LabError> {
+pub(crate) fn plain(world: &World) -> Result<(), LabError> {
     world.lender.sysctl("net/ipv6/conf/all/forwarding", "1")?;
     world.lender.ip("route replace ::/0 via 2001:db8:aefc::1")?;
     for rule in
@@ -148,14 +148,14 @@ fn tayga(world: &World, host: &straddle_lab::host::Host, own: &str) -> Result<Pr
 }
 
 fn report(ways: &[(&str, Way); 3]) {
-    let [plain, _, tayga] = ways.each_ref().map(|(_, way)| way.each_ref().map(|list| median(list)));
+    let [plain, _, tayga] = ways.each_ref().map(|(_, way)| way.each_ref().map(|list| crate::median(list)));
     println!("TCP, one flow, Gbit/s: medians of {ROUNDS} rounds, each way in turn\n");
     println!(
         "{:12} {:>14} {:>14} {:>18} {:>18}",
         "", "to borrower", "from borrower", "of plain", "of 2 TAYGA"
     );
     for (name, way) in ways {
-        let here = way.each_ref().map(|list| median(list));
+        let here = way.each_ref().map(|list| crate::median(list));
         let of = |other: [f64; 2]| format!("{:.2} / {:.2}", here[0] / other[0], here[1] / other[1]);
         println!("{name:12} {:>14.2} {:>14.2} {:>18} {:>18}", here[0], here[1], of(plain), of(tayga));
     }
@@ -166,10 +166,4 @@ fn report(ways: &[(&str, Way); 3]) {
             println!("  {name:12} {direction:5} {}", figures.join("  "));
         }
     }
-}
-
-fn median(list: &[f64]) -> f64 {
-    let mut sorted = list.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -18,6 +18,7 @@ pub fn ci() -> Done {
     run("cargo", &["test", "--workspace", "--exclude", "straddle"])?;
     // Labs, one at a time: they measure.
     run("cargo", &["test", "--package", "straddle"])?;
+    run("cargo", &["xtask", "guest"])?;
     run("./fuzz/run.sh", &[FUZZ])
 }
 

@@ -1,6 +1,7 @@
-//! The workspace's own tasks: `cargo xtask tidy | ci | guest | bench`.
+//! The workspace's own tasks: `cargo xtask tidy | ci | guest | bench | bench-guest`.
 
 mod bench;
+mod bench_guest;
 mod ci;
 mod guest;
 mod tidy;
@@ -14,7 +15,9 @@ fn main() -> ExitCode {
         "ci" => ci::ci(),
         "guest" => guest::guest(),
         "bench" => bench::bench(),
-        _ => Err("usage: cargo xtask tidy | ci | guest | bench".into()),
+        "bench-guest" => bench_guest::boot(),
+        "bench-carriers" => bench_guest::carriers(),
+        _ => Err("usage: cargo xtask tidy | ci | guest | bench | bench-guest".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -27,3 +30,10 @@ fn main() -> ExitCode {
 
 /// How a task ends: well, or in words.
 type Done = Result<(), String>;
+
+/// The middle of a list of odd length.
+fn median(list: &[f64]) -> f64 {
+    let mut sorted = list.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}

@@ -23,6 +23,7 @@ pub use error::Error;
 pub use journal::{Journal, Notebook};
 pub use learn::learn;
 pub use live::Live;
+pub use netlink::counters::Counters;
 pub use offers::offers;
 pub use sessions::{Session, sessions_at};
 pub use tun::open_queues;

@@ -6,6 +6,7 @@ use straddle_intent::object::{Address, Displaced, Neighbour, Object, Origin, Rou
 use straddle_intent::snapshot::Snapshot;
 use straddle_intent::step::Step;
 
+use crate::netlink::counters::{self, Counters};
 use crate::netlink::{Names, Socket, address, link, neighbour, route, rule};
 use crate::{Error, Kernel, nft, sysctl};
 
@@ -31,6 +32,14 @@ impl Live {
         let (links, names) = link::dump(&mut self.socket)?;
         let addresses = address::dump(&mut self.socket, &names)?;
         Ok(Snapshot { links, addresses, ..Snapshot::default() })
+    }
+
+    /// What each of these devices has carried, by its name; one that is missing is left out.
+    ///
+    /// # Errors
+    /// When the kernel can't be asked.
+    pub fn counters(&mut self, devices: &[&str]) -> Result<Vec<(String, Counters)>, Error> {
+        counters::read(&mut self.socket, devices)
     }
 
     fn names(&mut self) -> Result<Names, Error> {

@@ -16,6 +16,8 @@ pub enum Load {
     Tcp,
     /// UDP datagrams of 1,400 bytes at [`Load::UDP_MBITS`].
     Udp,
+    /// UDP datagrams of 64 bytes, as many as the sender can make.
+    SmallUdp,
 }
 
 impl Load {
@@ -51,8 +53,10 @@ pub fn throughput(
     let target = target.to_string();
     let mut words = vec!["iperf3", "-J", "-p", PORT, "-t", "1", "--connect-timeout", "3000", "-c", &target];
     let rate = format!("{}M", Load::UDP_MBITS);
-    if load == Load::Udp {
-        words.extend(["-u", "-l", "1400", "-b", &rate]);
+    match load {
+        Load::Tcp => {}
+        Load::Udp => words.extend(["-u", "-l", "1400", "-b", &rate]),
+        Load::SmallUdp => words.extend(["-u", "-l", "64", "-b", "0"]),
     }
     let output = client.try_run(&words)?;
     if !output.status.success() {
@@ -77,7 +81,7 @@ fn received(answer: &Value, load: Load) -> Option<Throughput> {
             lost_percent: 0.0,
         }),
         // What the receiver says in "sum" is the offered rate; the losses are its own count.
-        Load::Udp => {
+        Load::Udp | Load::SmallUdp => {
             let lost_percent = number("sum", "lost_percent")?;
             let offered = number("sum", "bits_per_second")?;
             let bits_per_second = offered * (100.0 - lost_percent) / 100.0;

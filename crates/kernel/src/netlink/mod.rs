@@ -5,6 +5,7 @@
 )]
 
 pub(crate) mod address;
+pub(crate) mod counters;
 pub(crate) mod link;
 pub(crate) mod neighbour;
 pub(crate) mod raw;
