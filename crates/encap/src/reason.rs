@@ -2,43 +2,8 @@
 
 use straddle_wire::Malformed;
 
-macro_rules! reasons {
-    ($($variant:ident $name:literal $sentence:literal)*) => {
-        /// Why a packet was not carried: one name in code, counters, output and manual.
-        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-        #[repr(usize)]
-        pub enum Reason {
-            $(#[doc = $sentence] $variant,)*
-        }
-
-        impl Reason {
-            /// Each of them, in the order of [`Reason::index`].
-            pub const ALL: &[Self] = &[$(Self::$variant),*];
-            /// How many there are.
-            pub const COUNT: usize = Self::ALL.len();
-
-            /// The name of its counter, in kebab-case.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
-            }
-
-            /// One sentence for the manual.
-            #[must_use]
-            pub const fn describe(self) -> &'static str {
-                match self { $(Self::$variant => $sentence,)* }
-            }
-
-            /// Its place in a table of [`Reason::COUNT`] counters.
-            #[must_use]
-            pub const fn index(self) -> usize {
-                self as usize
-            }
-        }
-    };
-}
-
-reasons! {
+straddle_wire::reasons! {
+    /// Why a packet was not carried: one name in code, counters, output and manual.
     Truncated "truncated" "The packet ended within a header."
     InnerVersion "inner-version" "The inner packet was not of a version that the carrier takes, or not of the one announced."
     InnerLength "inner-length" "A length in the inner packet contradicted its other lengths or its bytes."

@@ -44,6 +44,13 @@ impl Sum {
         self.word((long >> 16) as u16).word(long as u16)
     }
 
+    /// Takes another sum away.
+    #[inline]
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        self.word(!other.0)
+    }
+
     /// The sum itself, as a header awaiting an offloaded checksum carries it.
     #[inline]
     #[must_use]
@@ -80,14 +87,14 @@ impl Sum {
 #[inline]
 #[must_use]
 pub const fn pseudo4(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, length: u16) -> Sum {
-    Sum::ZERO.long(source.to_bits()).long(destination.to_bits()).word(protocol as u16).word(length)
+    addresses4(source, destination).word(protocol as u16).word(length)
 }
 
 /// The sum of an IPv6 pseudo-header (RFC 8200 §8.1); `length` of the upper layer in bytes.
 #[inline]
 #[must_use]
 pub const fn pseudo6(source: Ipv6Addr, destination: Ipv6Addr, protocol: u8, length: u32) -> Sum {
-    Sum::ZERO.plus(address6(source)).plus(address6(destination)).word(protocol as u16).long(length)
+    addresses6(source, destination).word(protocol as u16).long(length)
 }
 
 /// A checksum after one word under it changed (RFC 1624 §3, equation 3).
@@ -95,6 +102,20 @@ pub const fn pseudo6(source: Ipv6Addr, destination: Ipv6Addr, protocol: u8, leng
 #[must_use]
 pub const fn update(checksum: u16, old: u16, new: u16) -> u16 {
     Sum(!checksum).word(!old).word(new).checksum()
+}
+
+/// The sum of two IPv4 addresses: what a pseudo-header holds that a translation changes.
+#[inline]
+#[must_use]
+pub const fn addresses4(source: Ipv4Addr, destination: Ipv4Addr) -> Sum {
+    Sum::ZERO.long(source.to_bits()).long(destination.to_bits())
+}
+
+/// The sum of two IPv6 addresses, as [`addresses4`].
+#[inline]
+#[must_use]
+pub const fn addresses6(source: Ipv6Addr, destination: Ipv6Addr) -> Sum {
+    address6(source).plus(address6(destination))
 }
 
 const fn address6(address: Ipv6Addr) -> Sum {

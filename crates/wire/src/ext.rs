@@ -49,6 +49,63 @@ pub fn upper<'a>(packet: &ipv6::Packet<'a>) -> Result<Upper<'a>, Malformed> {
     Ok(upper)
 }
 
+/// What a translator finds behind the headers that it skips.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Skipped<'a> {
+    /// The protocol of `payload`: whatever follows the skipped headers, or the fragment header.
+    pub protocol: u8,
+    /// Where `protocol` was read, in bytes from the start of the IPv6 header.
+    pub protocol_at: usize,
+    /// Everything behind the skipped headers.
+    pub payload: &'a [u8],
+    /// The fragment header, where there is one: it is the last that is skipped.
+    pub fragment: Option<Fragment>,
+    /// Where a routing header counts segments left, in bytes from the start of the IPv6 header.
+    pub segments_left_at: Option<usize>,
+}
+
+/// Skips hop-by-hop options, routing headers and destination options up to and including a fragment
+/// header: those without a meaning in IPv4 (RFC 7915 §5.1).
+///
+/// # Errors
+/// The bytes end within a header that is skipped.
+#[inline]
+pub fn skip<'a>(packet: &ipv6::Packet<'a>) -> Result<Skipped<'a>, Malformed> {
+    let mut skipped = Skipped {
+        protocol: packet.header.next_header,
+        protocol_at: ipv6::at::NEXT_HEADER,
+        payload: packet.payload,
+        fragment: None,
+        segments_left_at: None,
+    };
+    let mut at = ipv6::HEADER;
+    while skipped.fragment.is_none()
+        && matches!(skipped.protocol, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION)
+    {
+        let head: &[u8; 8] = skipped.payload.first_chunk().ok_or(Malformed::Truncated)?;
+        let unit = unit(skipped.protocol).ok_or(Malformed::HeaderLength)?;
+        match skipped.protocol {
+            FRAGMENT => skipped.fragment = Some(Fragment::read(head)),
+            ROUTING if head[SEGMENTS_LEFT] != 0 => {
+                skipped.segments_left_at = skipped.segments_left_at.or(Some(at + SEGMENTS_LEFT));
+            }
+            _ => {}
+        }
+        let length = unit.length(head[1]);
+        skipped.payload = skipped.payload.get(length..).ok_or(Malformed::Truncated)?;
+        (skipped.protocol, skipped.protocol_at) = (head[0], at);
+        at += length;
+    }
+    Ok(skipped)
+}
+
+/// Whether a protocol number is that of an extension header that may follow another (the IANA registry
+/// of IPv6 Extension Header Types), ESP aside: what is behind ESP can't be read.
+#[must_use]
+pub fn is_extension(protocol: u8) -> bool {
+    unit(protocol).is_some()
+}
+
 impl Upper<'_> {
     /// Whether `payload` begins in the middle of the upper layer.
     #[must_use]
@@ -58,6 +115,18 @@ impl Upper<'_> {
 }
 
 impl Fragment {
+    /// Length of the header, in bytes.
+    pub const HEADER: usize = 8;
+
+    /// The header's bytes.
+    #[inline]
+    #[must_use]
+    pub fn emit(&self, next_header: u8) -> [u8; Self::HEADER] {
+        let [o0, o1] = (self.offset << 3 | u16::from(self.more)).to_be_bytes();
+        let [i0, i1, i2, i3] = self.id.to_be_bytes();
+        [next_header, 0, o0, o1, i0, i1, i2, i3]
+    }
+
     fn read(b: &[u8; 8]) -> Self {
         let offset = u16::from_be_bytes([b[2], b[3]]);
         Self { offset: offset >> 3, more: offset & 1 != 0, id: u32::from_be_bytes([b[4], b[5], b[6], b[7]]) }
@@ -91,14 +160,20 @@ fn unit(protocol: u8) -> Option<Unit> {
     }
 }
 
-const HOP_BY_HOP: u8 = 0;
-const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
+/// IANA protocol number of hop-by-hop options.
+pub const HOP_BY_HOP: u8 = 0;
+/// IANA protocol number of the routing header.
+pub const ROUTING: u8 = 43;
+/// IANA protocol number of the fragment header.
+pub const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
-const DESTINATION: u8 = 60;
+/// IANA protocol number of destination options.
+pub const DESTINATION: u8 = 60;
 const MOBILITY: u8 = 135;
 const HIP: u8 = 139;
 const SHIM6: u8 = 140;
+/// Within a routing header (RFC 8200 §4.4), in bytes.
+const SEGMENTS_LEFT: usize = 3;
 
 #[cfg(test)]
 mod tests {
@@ -142,5 +217,41 @@ mod tests {
         check(0, "3a00 0000000000", Err(Malformed::Truncated));
         check(0, "3a01 000000000000", Err(Malformed::Truncated));
         check(44, "1100 0000", Err(Malformed::Truncated));
+    }
+
+    /// Protocol and where it was read, segments left, bytes left.
+    type Skip = Result<(u8, usize, Option<usize>, usize), Malformed>;
+
+    fn check_skip(next_header: u8, chain: &str, expected: Skip) {
+        let chain = hex::bytes(chain);
+        let mut bytes = hex::bytes(&format!("60000000 {:04x} {next_header:02x} 40", chain.len()));
+        bytes.resize(ipv6::HEADER, 1);
+        bytes.extend(chain);
+        let outcome = skip(&ipv6::Packet::parse_cut(&bytes).unwrap())
+            .map(|s| (s.protocol, s.protocol_at, s.segments_left_at, s.payload.len()));
+        assert_eq!(outcome, expected);
+    }
+
+    #[test]
+    fn what_a_translator_skips() {
+        check_skip(6, "aa", Ok((6, 6, None, 1)));
+        check_skip(0, "3a00 000000000000 80", Ok((58, 40, None, 1)));
+        check_skip(60, "2b00 000000000000 1100 0000 00000000 aa", Ok((17, 48, None, 1)));
+        check_skip(60, "2b00 000000000000 1100 0001 00000000 aa", Ok((17, 48, Some(51), 1)));
+        check_skip(43, "2b00 0002 00000000 1100 0001 00000000 aa", Ok((17, 48, Some(43), 1)));
+        check_skip(51, "0604 0000 00000000", Ok((51, 6, None, 8)));
+        check_skip(135, "0600 0000 00000000", Ok((135, 6, None, 8)));
+        check_skip(44, "0000 0001 00000001 3a00 000000000000", Ok((0, 40, None, 8)));
+        check_skip(0, "3a01 000000000000", Err(Malformed::Truncated));
+        check_skip(44, "1100 0000", Err(Malformed::Truncated));
+    }
+
+    #[test]
+    fn a_fragment_header_is_written_as_it_is_read() {
+        for text in ["2c00 0001 12345678", "1100 fff8 00000001", "0600 0000 ffffffff"] {
+            let bytes = hex::bytes(text);
+            let fragment = Fragment::read(bytes.first_chunk().unwrap());
+            assert_eq!(fragment.emit(bytes[0]), *bytes);
+        }
     }
 }

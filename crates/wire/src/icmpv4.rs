@@ -6,6 +6,16 @@ use crate::checksum::Sum;
 /// Length of the header, in bytes.
 pub const HEADER: usize = 8;
 
+/// Where the fields are, in bytes from the start of the header.
+pub mod at {
+    /// Type and code, two bytes.
+    pub const KIND: usize = 0;
+    /// Checksum.
+    pub const CHECKSUM: usize = 2;
+}
+
+/// Echo reply.
+pub const ECHO_REPLY: u8 = 0;
 /// Destination unreachable.
 pub const UNREACHABLE: u8 = 3;
 /// Code of [`UNREACHABLE`]: host unreachable.
@@ -16,10 +26,18 @@ pub const PROTOCOL: u8 = 2;
 pub const PORT: u8 = 3;
 /// Code of [`UNREACHABLE`]: fragmentation needed and DF set (RFC 1191).
 pub const FRAGMENTATION_NEEDED: u8 = 4;
+/// Code of [`UNREACHABLE`]: source route failed.
+pub const SOURCE_ROUTE_FAILED: u8 = 5;
+/// Code of [`UNREACHABLE`]: communication with the host administratively prohibited (RFC 1812 §5.2.7.1).
+pub const HOST_PROHIBITED: u8 = 10;
+/// Code of [`UNREACHABLE`]: communication administratively prohibited (RFC 1812 §5.2.7.1).
+pub const PROHIBITED: u8 = 13;
 /// Source quench (deprecated by RFC 6633).
 pub const SOURCE_QUENCH: u8 = 4;
 /// Redirect.
 pub const REDIRECT: u8 = 5;
+/// Echo request.
+pub const ECHO_REQUEST: u8 = 8;
 /// Time exceeded.
 pub const TIME_EXCEEDED: u8 = 11;
 /// Parameter problem.

@@ -6,14 +6,20 @@ use core::net::Ipv6Addr;
 use crate::checksum;
 use crate::ip::ICMPV6;
 
-pub use crate::icmpv4::{HEADER, Header, Message};
+pub use crate::icmpv4::{HEADER, Header, Message, at};
 
 /// Destination unreachable.
 pub const UNREACHABLE: u8 = 1;
+/// Code of [`UNREACHABLE`]: no route to the destination.
+pub const NO_ROUTE: u8 = 0;
+/// Code of [`UNREACHABLE`]: communication administratively prohibited.
+pub const PROHIBITED: u8 = 1;
 /// Code of [`UNREACHABLE`]: address unreachable.
 pub const ADDRESS: u8 = 3;
 /// Code of [`UNREACHABLE`]: port unreachable.
 pub const PORT: u8 = 4;
+/// Code of [`UNREACHABLE`]: the source address failed ingress or egress policy.
+pub const SOURCE_POLICY: u8 = 5;
 /// Packet too big.
 pub const TOO_BIG: u8 = 2;
 /// Time exceeded.
@@ -22,6 +28,10 @@ pub const TIME_EXCEEDED: u8 = 3;
 pub const PARAMETER_PROBLEM: u8 = 4;
 /// Code of [`PARAMETER_PROBLEM`]: unrecognised next header.
 pub const NEXT_HEADER: u8 = 1;
+/// Echo request.
+pub const ECHO_REQUEST: u8 = 128;
+/// Echo reply.
+pub const ECHO_REPLY: u8 = 129;
 /// Redirect (RFC 4861 §4.5).
 pub const REDIRECT: u8 = 137;
 

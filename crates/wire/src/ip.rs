@@ -11,12 +11,17 @@ pub const IPV4: u8 = 4;
 pub const TCP: u8 = 6;
 /// IANA protocol number of UDP.
 pub const UDP: u8 = 17;
+/// IANA protocol number of DCCP (RFC 4340).
+pub const DCCP: u8 = 33;
 /// IANA protocol number of IPv6 in IP (RFC 4213).
 pub const IPV6: u8 = 41;
 /// IANA protocol number of GRE (RFC 2784).
 pub const GRE: u8 = 47;
 /// IANA protocol number of ICMP for IPv6.
 pub const ICMPV6: u8 = 58;
+
+/// IANA protocol number of UDP-Lite (RFC 3828).
+pub const UDP_LITE: u8 = 136;
 
 /// The version of a packet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -180,6 +180,29 @@ impl Header {
     }
 }
 
+/// Whether options hold a loose or strict source route that is not at its end (RFC 791 §3.1); options
+/// that can't be read end the search.
+#[must_use]
+pub fn source_route_is_unexpired(mut options: &[u8]) -> bool {
+    while let [kind, rest @ ..] = options {
+        let length = match (*kind, rest) {
+            (END, _) | (_, []) => return false,
+            (NO_OPERATION, _) => 1,
+            (_, [length, ..]) => usize::from(*length).max(2),
+        };
+        let Some((option, behind)) = options.split_at_checked(length) else {
+            return false;
+        };
+        if let [LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE, length, pointer, ..] = option
+            && pointer <= length
+        {
+            return true;
+        }
+        options = behind;
+    }
+    false
+}
+
 /// Changes the type of service in place, and the header checksum with it (RFC 1624).
 #[inline]
 pub fn set_tos(header: &mut [u8; HEADER], tos: u8) {
@@ -190,6 +213,10 @@ pub fn set_tos(header: &mut [u8; HEADER], tos: u8) {
     field::set16(header, at::CHECKSUM, checksum::update(checksum, old, new));
 }
 
+const END: u8 = 0;
+const NO_OPERATION: u8 = 1;
+const LOOSE_SOURCE_ROUTE: u8 = 131;
+const STRICT_SOURCE_ROUTE: u8 = 137;
 const DF: u16 = 0x4000;
 const MF: u16 = 0x2000;
 const OFFSET: u16 = 0x1fff;
@@ -290,5 +317,26 @@ mod tests {
             assert!(packet.checksum_is_valid());
             assert_eq!(packet.header.tos, tos);
         }
+    }
+
+    fn check_route(options: &str, expected: bool) {
+        assert_eq!(source_route_is_unexpired(&hex::bytes(options)), expected, "{options}");
+    }
+
+    #[test]
+    fn source_routes() {
+        check_route("", false);
+        check_route("83 07 04 c0000201", true);
+        check_route("89 07 04 c0000201", true);
+        check_route("83 07 08 c0000201", false);
+        check_route("83 0b 08 c0000201 c0000202 00", true);
+        check_route("01 01 44 04 05 00 89 07 04 c0000201", true);
+        check_route("07 07 04 c0000201 83 07 04 c0000201", true);
+        check_route("00 83 07 04 c0000201", false);
+        check_route("44 00 83 03 03 00", true);
+        check_route("44 00 83 07 04 00", false);
+        check_route("44 28 83 07 04 00", false);
+        check_route("83", false);
+        check_route("83 07", false);
     }
 }

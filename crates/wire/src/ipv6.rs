@@ -11,6 +11,8 @@ pub const HEADER: usize = 40;
 pub mod at {
     /// Payload length.
     pub const PAYLOAD_LEN: usize = 4;
+    /// Next header.
+    pub const NEXT_HEADER: usize = 6;
 }
 
 /// The fields of a header.
@@ -81,13 +83,16 @@ impl Header {
     #[must_use]
     pub fn emit(&self) -> [u8; HEADER] {
         let first = 0x6000_0000 | u32::from(self.traffic_class) << 20 | self.flow_label & FLOW_LABEL;
+        let [f0, f1, f2, f3] = first.to_be_bytes();
         let [len0, len1] = self.payload_len.to_be_bytes();
-        let head = [len0, len1, self.next_header, self.hop_limit];
-        let addresses = [self.source.octets(), self.destination.octets()];
         let mut bytes = [0; HEADER];
-        let parts = first.to_be_bytes().into_iter().chain(head);
-        for (to, from) in bytes.iter_mut().zip(parts.chain(addresses.into_iter().flatten())) {
-            *to = from;
+        if let Some((head, addresses)) = bytes.split_first_chunk_mut::<8>()
+            && let Some((source, rest)) = addresses.split_first_chunk_mut::<16>()
+            && let Some(destination) = rest.first_chunk_mut::<16>()
+        {
+            *head = [f0, f1, f2, f3, len0, len1, self.next_header, self.hop_limit];
+            *source = self.source.octets();
+            *destination = self.destination.octets();
         }
         bytes
     }

@@ -13,6 +13,7 @@ extern crate std;
 
 pub mod checksum;
 pub mod ext;
+pub mod extension;
 pub mod field;
 pub mod gre;
 pub mod icmpv4;
@@ -20,6 +21,7 @@ pub mod icmpv6;
 pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
+mod reasons;
 pub mod tcp;
 pub mod udp;
 pub mod vnet;
