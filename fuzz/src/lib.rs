@@ -1,5 +1,8 @@
 //! What the fuzz targets share: the first bytes of an input choose the parameters.
 
+pub mod judge;
+pub mod setup;
+
 use straddle_encap::Kind;
 use straddle_encap::segment::{MAX_HEADER, Segment};
 
