@@ -8,6 +8,7 @@ pub mod config;
 pub mod diff;
 pub mod memory;
 pub mod model;
+pub mod native;
 pub mod object;
 pub mod plan;
 pub mod site;

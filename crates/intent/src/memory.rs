@@ -79,7 +79,9 @@ impl Memory {
     fn settle(&mut self, setting: &Setting) {
         if self.settings.get(&setting.key).is_some_and(|known| known.before == setting.to) {
             self.settings.remove(&setting.key);
-            self.settings.retain(|key, _| !setting.disturbed.iter().any(|(disturbed, _)| disturbed == key));
+            // One that we wrote by itself too has a step of its own.
+            let alone = |key: &SysctlKey| !setting.disturbed.iter().any(|(disturbed, _)| disturbed == key);
+            self.settings.retain(|key, known| known.ours.is_some() || alone(key));
         }
     }
 

@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use crate::config::Diagnostic;
-use crate::model::{BackendChoice, Borrow, Host, Model};
-use crate::plan::{Offers, kind_word};
+use crate::model::{Address6, BackendChoice, Borrow, Host, Model};
+use crate::plan::{Offers, kind_word, room};
 use crate::snapshot::Snapshot;
 
 /// Why this host was not recognised.
@@ -38,6 +40,13 @@ pub fn identify<'a>(model: &'a Model, given: Option<&str>, live: &Snapshot) -> R
     let found: Vec<&Host> = if by_ipv6.is_empty() { by_ipv4() } else { by_ipv6 };
     match found.as_slice() {
         [host] => Ok(host),
+        // The only host of a file that names no address: there is nobody else whom it could mean.
+        [] if let [host] = model.hosts.as_slice()
+            && host.ipv6.is_none()
+            && host.ipv4.is_empty() =>
+        {
+            Ok(host)
+        }
         [] => Err(Unknown::Nobody),
         several => Err(Unknown::Several(several.iter().map(|host| host.name.clone()).collect())),
     }
@@ -48,6 +57,7 @@ pub fn check(model: &Model, host: &Host, live: &Snapshot, offers: &Offers) -> Ve
     let mut found = Vec::new();
     found.extend(kernel_lacks(model, host, offers));
     found.extend(not_here(host, live));
+    found.extend(no_room(model, host, live));
     let uplink = &host.uplink;
     if live.link(&uplink.value).is_none() {
         let ours = |link: &&crate::object::Link| link.bridge.is_none() && link.name != "lo";
@@ -77,6 +87,27 @@ fn not_here(host: &Host, live: &Snapshot) -> Option<Diagnostic> {
         endpoint.span.clone(),
         format!("this host has no address `{}`", endpoint.value),
         help,
+    ))
+}
+
+/// A CLAT needs an IPv6 address of its own; one that is routed to the host can't be seen here.
+fn no_room(model: &Model, host: &Host, live: &Snapshot) -> Option<Diagnostic> {
+    let clat = model.clats.iter().find(|clat| clat.host == host.name && clat.address6 == Address6::Auto)?;
+    let uplink = &host.uplink.value;
+    if room(uplink, live).is_some() {
+        return None;
+    }
+    let held = live.addresses.iter().filter(|held| held.dev == *uplink).filter_map(|held| match held.net {
+        IpNet::V6(net) if !net.addr().is_unicast_link_local() => Some(net.to_string()),
+        IpNet::V6(_) | IpNet::V4(_) => None,
+    });
+    let held: Vec<String> = held.collect();
+    let seen = if held.is_empty() { "no global address".to_string() } else { held.join(", ") };
+    Some(Diagnostic::new(
+        clat.span.clone(),
+        format!("no IPv6 address can be chosen for {}: {uplink} has {seen}, and no /64 is on it", clat.name),
+        "add prefix6 = \"2001:db8:1:2::/96\", the network that is routed to this host, \
+         or address6 = \"…\", one address of it",
     ))
 }
 

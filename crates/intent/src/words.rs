@@ -162,6 +162,7 @@ pub fn route(route: &Route) -> String {
     word("via", route.gateway.map(|gateway| gateway.to_string()));
     word("dev", route.dev.clone());
     word("src", route.source.map(|source| source.to_string()));
+    word("mtu", route.mtu.map(|mtu| mtu.to_string()));
     word("metric", (route.metric != 0).then(|| route.metric.to_string()));
     word("table", (route.table != MAIN).then(|| route.table.to_string()));
     if route.onlink {

@@ -11,7 +11,7 @@ use straddle_intent::diff::diff;
 use straddle_intent::memory::Memory;
 use straddle_intent::model::{self, Model};
 use straddle_intent::object::Wanted;
-use straddle_intent::plan::{Facts, Offers, plan};
+use straddle_intent::plan::{Facts, Offers, Via, plan};
 use straddle_intent::snapshot::Snapshot;
 use straddle_intent::{site, words};
 
@@ -78,7 +78,7 @@ fn on_host(text: &str, model: &Model, live: &Snapshot, offers: &Offers) -> Vec<(
         return vec![("errors".into(), errors(text, &found))];
     }
     let memory = Memory::default();
-    let plan = plan(model, &host.name, &Facts { live, memory: &memory, offers });
+    let plan = plan(model, &host.name, &Facts { live, memory: &memory, offers, seed: 0x5eed });
     let wanted: String = plan.wanted.iter().map(|wanted| format!("{}\n", line(wanted))).collect();
     let steps = match diff(&plan, live, &memory) {
         Ok(steps) => {
@@ -97,11 +97,15 @@ fn on_host(text: &str, model: &Model, live: &Snapshot, offers: &Offers) -> Vec<(
     let bridges: String = plan
         .bridges
         .iter()
-        .map(|b| {
-            format!(
+        .map(|b| match &b.via {
+            Via::Carrier(carrier) => format!(
                 "{}: {}; MTU {}; {:?}, {}\n",
-                b.name, b.part, b.carrier.mtu, b.carrier.backend.make, b.carrier.backend.why
-            )
+                b.name, b.part, carrier.mtu, carrier.backend.make, carrier.backend.why
+            ),
+            Via::Translator(translator) => {
+                let (mtu4, mtu6) = (translator.config.mtu4, translator.config.mtu6);
+                format!("{}: {}; MTU {mtu4} in IPv4, {mtu6} in IPv6\n", b.name, b.part)
+            }
         })
         .collect();
     let notes: String = plan.notes(live).iter().map(|note| format!("note: {note}\n")).collect();

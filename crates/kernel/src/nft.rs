@@ -79,6 +79,7 @@ fn matched(part: &Match) -> Vec<Value> {
         Match::Source(address) => equal(ip("saddr"), json!(address)),
         Match::Destination(address) => equal(ip("daddr"), json!(address)),
         Match::Ipv4 => equal(meta("nfproto"), json!("ipv4")),
+        Match::Ipv6 => equal(meta("nfproto"), json!("ipv6")),
         Match::Icmp => equal(meta("l4proto"), json!("icmp")),
         Match::Destination6(address) => {
             equal(json!({"payload": {"protocol": "ip6", "field": "daddr"}}), json!(address))

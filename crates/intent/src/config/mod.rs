@@ -1,15 +1,24 @@
 //! First station: the user's words with their positions, and every mistake in them.
 
 mod borrow;
+mod clat;
 mod diagnostic;
 mod host;
+mod prefix;
 mod section;
+mod siit;
+mod translation;
 mod value;
 
 pub use borrow::Borrow;
+pub use clat::Clat;
 pub use diagnostic::Diagnostic;
 pub use host::Host;
+pub use prefix::translation as translation_prefix;
 pub(crate) use section::suggestion;
+pub use siit::Siit;
+pub use translation::Translation;
+pub use value::Complaint;
 
 use std::ops::Range;
 
@@ -33,9 +42,13 @@ pub struct Config {
     pub hosts: Vec<Host>,
     /// `[[borrow]]`, in the order of the file.
     pub borrows: Vec<Borrow>,
+    /// `[[siit]]`, in the order of the file.
+    pub siits: Vec<Siit>,
+    /// `[[clat]]`, in the order of the file.
+    pub clats: Vec<Clat>,
 }
 
-const TOP_KEYS: &[&str] = &["host", "borrow"];
+const TOP_KEYS: &[&str] = &["host", "borrow", "siit", "clat"];
 
 /// Reads the file. What could be understood is returned beside all that could not.
 pub fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
@@ -49,11 +62,17 @@ pub fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
     if let Some(entry) = root.get_ref().get("borrow") {
         config.borrows = entries(&mut reader, "borrow", entry, borrow::KEYS, borrow::read);
     }
-    if config.hosts.is_empty() && config.borrows.is_empty() && reader.clean() {
+    if let Some(entry) = root.get_ref().get("siit") {
+        config.siits = entries(&mut reader, "siit", entry, siit::KEYS, siit::read);
+    }
+    if let Some(entry) = root.get_ref().get("clat") {
+        config.clats = entries(&mut reader, "clat", entry, clat::KEYS, clat::read);
+    }
+    if config == Config::default() && reader.clean() {
         reader.add(
             0..0,
             "the file describes no bridge",
-            "describe the hosts as [host.NAME] and a bridge as [[borrow]]",
+            "describe the hosts as [host.NAME] and a bridge as [[borrow]], [[siit]] or [[clat]]",
         );
     }
     (config, reader.finish())

@@ -1,6 +1,6 @@
 //! Reading one table of the file: known keys, required keys, typed values.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use toml::de::{DeTable, DeValue};
 
@@ -131,7 +131,7 @@ impl<'a> Section<'a> {
         };
         if items.is_empty() {
             let span = self.fields.get(key).map_or(self.span.clone(), toml::Spanned::span);
-            reader.add(span, format!("`{key}` lists nothing"), "write at least one, or leave the key out");
+            reader.add(span, format!("`{key}` lists nothing"), LIST_OR_NOTHING);
         }
         let mut found = Vec::new();
         for item in items.iter() {
@@ -152,21 +152,118 @@ impl<'a> Section<'a> {
         &self,
         reader: &mut Reader,
         key: &str,
-        range: std::ops::RangeInclusive<u32>,
+        range: RangeInclusive<u32>,
     ) -> Option<Spanned<u32>> {
-        let value = self.fields.get(key)?;
-        let number = value.get_ref().as_integer().and_then(|int| {
-            u32::from_str_radix(int.as_str(), int.radix()).ok().filter(|number| range.contains(number))
-        });
-        if number.is_none() {
-            let help =
-                format!("write a whole number from {} to {}, without quotes", range.start(), range.end());
-            let kind = value.get_ref().type_str();
-            let wrong = if kind == "integer" { "is out of its range" } else { "is not a number" };
-            reader.add(value.span(), format!("`{key}` {wrong}"), help);
-        }
-        number.map(|number| Spanned { value: number, span: value.span() })
+        whole(reader, key, self.fields.get(key)?, &range)
     }
+
+    /// A key with a list of whole numbers from `range`.
+    pub(super) fn numbers(
+        &self,
+        reader: &mut Reader,
+        key: &str,
+        range: RangeInclusive<u32>,
+    ) -> Vec<Spanned<u32>> {
+        let Some(value) = self.fields.get(key) else { return Vec::new() };
+        let Some(items) = value.get_ref().as_array() else {
+            let help = format!("write them in brackets: {key} = [1492, 1280]");
+            reader.add(value.span(), format!("`{key}` is not a list"), help);
+            return Vec::new();
+        };
+        if items.is_empty() {
+            reader.add(value.span(), format!("`{key}` lists nothing"), LIST_OR_NOTHING);
+        }
+        items.iter().filter_map(|item| whole(reader, key, item, &range)).collect()
+    }
+
+    /// A key with a whole number from `range`, or a word of a fixed list.
+    pub(super) fn number_or_word(
+        &self,
+        reader: &mut Reader,
+        key: &str,
+        range: RangeInclusive<u32>,
+        word: &str,
+    ) -> Option<Spanned<Option<u32>>> {
+        let value = self.fields.get(key)?;
+        if value.get_ref().as_integer().is_some() {
+            let number = whole(reader, key, value, &range)?;
+            return Some(Spanned { value: Some(number.value), span: number.span });
+        }
+        if value.get_ref().as_str() != Some(word) {
+            let help = format!(
+                "write \"{word}\", or a whole number from {} to {} without quotes",
+                range.start(),
+                range.end()
+            );
+            reader.add(value.span(), format!("`{key}` is neither \"{word}\" nor a number"), help);
+            return None;
+        }
+        Some(Spanned { value: None, span: value.span() })
+    }
+
+    /// A key that is true or false.
+    pub(super) fn flag(&self, reader: &mut Reader, key: &str) -> Option<Spanned<bool>> {
+        let value = self.fields.get(key)?;
+        let flag = value.get_ref().as_bool();
+        if flag.is_none() {
+            let message = format!("`{key}` is neither true nor false");
+            reader.add(value.span(), message, "write true or false, without quotes");
+        }
+        flag.map(|flag| Spanned { value: flag, span: value.span() })
+    }
+
+    /// A key with a list of pairs of strings; `example` is what a pair looks like.
+    pub(super) fn pairs<T>(
+        &self,
+        reader: &mut Reader,
+        key: &str,
+        example: &str,
+        parse: fn(&str, &str) -> Result<T, Complaint>,
+    ) -> Vec<Spanned<T>> {
+        let Some(value) = self.fields.get(key) else { return Vec::new() };
+        let help = || format!("write a list of pairs: {key} = [{example}, …]");
+        let Some(items) = value.get_ref().as_array() else {
+            reader.add(value.span(), format!("`{key}` is not a list"), help());
+            return Vec::new();
+        };
+        if items.is_empty() {
+            reader.add(value.span(), format!("`{key}` lists nothing"), LIST_OR_NOTHING);
+        }
+        let mut found = Vec::new();
+        for item in items.iter() {
+            let words: Option<Vec<&str>> = item
+                .get_ref()
+                .as_array()
+                .and_then(|pair| pair.iter().map(|word| word.get_ref().as_str()).collect());
+            match words.as_deref() {
+                Some([one, other]) => found.extend(accept(reader, item.span(), parse(one, other))),
+                Some(_) | None => {
+                    reader.add(item.span(), format!("`{key}` lists pairs of strings"), help());
+                }
+            }
+        }
+        found
+    }
+}
+
+const LIST_OR_NOTHING: &str = "write at least one, or leave the key out";
+
+fn whole(
+    reader: &mut Reader,
+    key: &str,
+    value: &toml::Spanned<DeValue<'_>>,
+    range: &RangeInclusive<u32>,
+) -> Option<Spanned<u32>> {
+    let number = value.get_ref().as_integer().and_then(|int| {
+        u32::from_str_radix(int.as_str(), int.radix()).ok().filter(|number| range.contains(number))
+    });
+    if number.is_none() {
+        let help = format!("write a whole number from {} to {}, without quotes", range.start(), range.end());
+        let kind = value.get_ref().type_str();
+        let wrong = if kind == "integer" { "is out of its range" } else { "is not a number" };
+        reader.add(value.span(), format!("`{key}` {wrong}"), help);
+    }
+    number.map(|number| Spanned { value: number, span: value.span() })
 }
 
 fn accept<T>(reader: &mut Reader, span: Range<usize>, parsed: Result<T, Complaint>) -> Option<Spanned<T>> {

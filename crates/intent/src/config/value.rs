@@ -1,6 +1,6 @@
 //! From a word of the file to a value that is legal by itself.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::str::FromStr;
 
 use ipnet::Ipv4Net;
@@ -8,12 +8,15 @@ use ipnet::Ipv4Net;
 use super::section::suggestion;
 
 /// What is wrong with a value, and what to write instead.
-pub(super) struct Complaint {
-    pub(super) message: String,
-    pub(super) help: String,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// What is wrong with it, one sentence without a full stop.
+    pub message: String,
+    /// What to write instead.
+    pub help: String,
 }
 
-fn complain<T>(message: impl Into<String>, help: impl Into<String>) -> Result<T, Complaint> {
+pub(super) fn complain<T>(message: impl Into<String>, help: impl Into<String>) -> Result<T, Complaint> {
     Err(Complaint { message: message.into(), help: help.into() })
 }
 
@@ -126,6 +129,21 @@ pub(super) fn ipv6(word: &str) -> Result<Ipv6Addr, Complaint> {
     }
 }
 
+/// A resolver's IPv6 address; one on the host itself will do.
+pub(super) fn resolver6(word: &str) -> Result<Ipv6Addr, Complaint> {
+    if word == "::1" { Ok(Ipv6Addr::LOCALHOST) } else { ipv6(word) }
+}
+
+/// An IPv4 address and a port.
+pub(super) fn socket4(word: &str) -> Result<SocketAddrV4, Complaint> {
+    let example = "write an IPv4 address and a port, such as \"1.1.1.1:443\"";
+    match SocketAddrV4::from_str(word) {
+        Ok(socket) if socket.port() == 0 => complain(format!("`{word}` has no port"), example),
+        Ok(socket) => host4(*socket.ip()).map(|_| socket),
+        Err(_) => complain(format!("`{word}` is not an IPv4 address with a port"), example),
+    }
+}
+
 /// A word of a fixed list.
 pub(super) fn one_of<T: Copy>(word: &str, choices: &[(&str, T)]) -> Result<T, Complaint> {
     if let Some((_, value)) = choices.iter().find(|(name, _)| *name == word) {
@@ -135,7 +153,7 @@ pub(super) fn one_of<T: Copy>(word: &str, choices: &[(&str, T)]) -> Result<T, Co
     complain(format!("`{word}` is not one of {}", names.join(", ")), suggestion(word, &names))
 }
 
-fn host4(address: Ipv4Addr) -> Result<Ipv4Addr, Complaint> {
+pub(super) fn host4(address: Ipv4Addr) -> Result<Ipv4Addr, Complaint> {
     let why = if address.is_unspecified() || address.octets()[0] == 0 {
         "means \"no address\""
     } else if address.is_loopback() {
@@ -152,7 +170,7 @@ fn host4(address: Ipv4Addr) -> Result<Ipv4Addr, Complaint> {
     complain(format!("`{address}` {why}"), "write the address of one host")
 }
 
-fn host6(address: Ipv6Addr) -> Result<Ipv6Addr, Complaint> {
+pub(super) fn host6(address: Ipv6Addr) -> Result<Ipv6Addr, Complaint> {
     let why = if address.is_unspecified() {
         "means \"no address\""
     } else if address.is_loopback() {

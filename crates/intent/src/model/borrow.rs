@@ -3,7 +3,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use ipnet::Ipv4Net;
 use straddle_encap::Kind;
 
-use crate::config::{self, Config, Diagnostic, Spanned, suggestion};
+use crate::config::{self, Config, Diagnostic, Spanned};
+
+use super::host::{find, lacks};
 
 /// What a carrier is called in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +54,6 @@ pub(super) fn build(config: &Config, found: &mut Vec<Diagnostic>) -> Vec<Borrow>
     for (index, entry) in config.borrows.iter().enumerate() {
         let earlier = config.borrows.get(..index).unwrap_or(&[]);
         same_address_twice(entry, earlier, found);
-        same_name_twice(entry, earlier, found);
         if let Some(borrow) = one(config, entry, found) {
             same_carrier_twice(&borrow, entry, &borrows, found);
             borrows.push(borrow);
@@ -93,33 +94,6 @@ fn one(config: &Config, entry: &config::Borrow, found: &mut Vec<Diagnostic>) -> 
         borrower: borrower?,
         kind: kind?,
     })
-}
-
-fn find<'a>(
-    config: &'a Config,
-    name: Option<&Spanned<String>>,
-    found: &mut Vec<Diagnostic>,
-) -> Option<&'a config::Host> {
-    let name = name?;
-    let host = config.hosts.iter().find(|host| host.name.value == name.value);
-    if host.is_none() {
-        let known: Vec<&str> = config.hosts.iter().map(|host| host.name.value.as_str()).collect();
-        let help = if known.is_empty() {
-            format!("describe it as [host.{}]", name.value)
-        } else {
-            suggestion(&name.value, &known)
-        };
-        found.push(Diagnostic::new(name.span.clone(), format!("no host is called `{}`", name.value), help));
-    }
-    host
-}
-
-/// A key of the host's section that this bridge needs; a value that was refused has its diagnostic.
-fn lacks(host: &config::Host, key: &str, why: &str, example: &str, found: &mut Vec<Diagnostic>) {
-    if !host.keys.iter().any(|written| written == key) {
-        let message = format!("[host.{}] lacks `{key}`: {why}", host.name.value);
-        found.push(Diagnostic::new(host.name.span.clone(), message, format!("add {key} = {example}")));
-    }
 }
 
 fn end(host: &config::Host, why: &str, found: &mut Vec<Diagnostic>) -> Option<End> {
@@ -225,11 +199,11 @@ fn kind(entry: &config::Borrow, found: &mut Vec<Diagnostic>) -> Option<Kind> {
     }
 }
 
-fn name(entry: &config::Borrow, address: Ipv4Addr) -> String {
+pub(super) fn name(entry: &config::Borrow, address: Ipv4Addr) -> String {
     entry.name.as_ref().map_or_else(|| format!("borrow-{address}"), |name| name.value.clone())
 }
 
-fn device(entry: &config::Borrow, address: Ipv4Addr) -> String {
+pub(super) fn device(entry: &config::Borrow, address: Ipv4Addr) -> String {
     entry
         .name
         .as_ref()
@@ -244,17 +218,6 @@ fn same_address_twice(entry: &config::Borrow, earlier: &[config::Borrow], found:
             address.span.clone(),
             message,
             "an address has one borrower: delete one of the two",
-        ));
-    }
-}
-
-fn same_name_twice(entry: &config::Borrow, earlier: &[config::Borrow], found: &mut Vec<Diagnostic>) {
-    let Some(name) = &entry.name else { return };
-    if earlier.iter().filter_map(|other| other.name.as_ref()).any(|other| other.value == name.value) {
-        found.push(Diagnostic::new(
-            name.span.clone(),
-            format!("two bridges are called `{}`", name.value),
-            "give each its own name",
         ));
     }
 }

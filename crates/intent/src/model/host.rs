@@ -2,7 +2,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv4Net;
 
-use crate::config::{self, Diagnostic, Spanned};
+use crate::config::{self, Config, Diagnostic, Spanned, suggestion};
 
 /// Which make of a carrier a host uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,5 +101,33 @@ fn twice(host: &config::Host, other: &config::Host, found: &mut Vec<Diagnostic>)
             let message = format!("two hosts with the address `{}`", mine.value.addr());
             found.push(Diagnostic::new(mine.span.clone(), message, help.clone()));
         }
+    }
+}
+
+/// The host that a bridge names.
+pub(super) fn find<'a>(
+    config: &'a Config,
+    name: Option<&Spanned<String>>,
+    found: &mut Vec<Diagnostic>,
+) -> Option<&'a config::Host> {
+    let name = name?;
+    let host = config.hosts.iter().find(|host| host.name.value == name.value);
+    if host.is_none() {
+        let known: Vec<&str> = config.hosts.iter().map(|host| host.name.value.as_str()).collect();
+        let help = if known.is_empty() {
+            format!("describe it as [host.{}]", name.value)
+        } else {
+            suggestion(&name.value, &known)
+        };
+        found.push(Diagnostic::new(name.span.clone(), format!("no host is called `{}`", name.value), help));
+    }
+    host
+}
+
+/// A key of the host's section that this bridge needs; a value that was refused has its diagnostic.
+pub(super) fn lacks(host: &config::Host, key: &str, why: &str, example: &str, found: &mut Vec<Diagnostic>) {
+    if !host.keys.iter().any(|written| written == key) {
+        let message = format!("[host.{}] lacks `{key}`: {why}", host.name.value);
+        found.push(Diagnostic::new(host.name.span.clone(), message, format!("add {key} = {example}")));
     }
 }

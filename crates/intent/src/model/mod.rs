@@ -1,10 +1,17 @@
 //! Second station: the file as values that are legal together. The last that can refuse.
 
 mod borrow;
+mod clat;
 mod host;
+mod names;
+mod siit;
+mod translation;
 
 pub use borrow::{Borrow, CarrierKind, End};
+pub use clat::{Address6, Clat, Prefix64};
 pub use host::{BackendChoice, Host};
+pub use siit::Siit;
+pub use translation::Translation;
 
 use crate::config::{Config, Diagnostic};
 
@@ -15,6 +22,19 @@ pub struct Model {
     pub hosts: Vec<Host>,
     /// Every `[[borrow]]`.
     pub borrows: Vec<Borrow>,
+    /// Every `[[siit]]`.
+    pub siits: Vec<Siit>,
+    /// Every `[[clat]]`.
+    pub clats: Vec<Clat>,
+}
+
+impl Model {
+    /// The names of all bridges.
+    pub fn bridges(&self) -> impl Iterator<Item = &str> {
+        let borrows = self.borrows.iter().map(|borrow| borrow.name.as_str());
+        let siits = self.siits.iter().map(|siit| siit.name.as_str());
+        borrows.chain(siits).chain(self.clats.iter().map(|clat| clat.name.as_str()))
+    }
 }
 
 /// Reads a file through both stations.
@@ -34,8 +54,11 @@ pub fn read(text: &str) -> Result<Model, Vec<Diagnostic>> {
 
 fn build(config: &Config, found: &mut Vec<Diagnostic>) -> Model {
     host::check(&config.hosts, found);
+    names::check(config, found);
     Model {
         hosts: config.hosts.iter().filter_map(Host::from_config).collect(),
         borrows: borrow::build(config, found),
+        siits: siit::build(config, found),
+        clats: clat::build(config, found),
     }
 }

@@ -49,6 +49,8 @@ pub enum Match {
     Destination(Ipv4Addr),
     /// IPv4 at all.
     Ipv4,
+    /// IPv6 at all.
+    Ipv6,
     /// ICMP over IPv4.
     Icmp,
     /// IPv6 destination.
@@ -91,6 +93,7 @@ impl fmt::Display for FilterRule {
                 Match::Source(address) => write!(f, " from {address}"),
                 Match::Destination(address) => write!(f, " to {address}"),
                 Match::Ipv4 => write!(f, " ipv4"),
+                Match::Ipv6 => write!(f, " ipv6"),
                 Match::Icmp => write!(f, " icmp"),
                 Match::Destination6(address) => write!(f, " to {address}"),
                 Match::UnreachableAbout(protocol) => write!(f, " unreachable about {protocol}"),

@@ -8,6 +8,9 @@ use super::{Origin, Raw};
 /// The main table (`RT_TABLE_MAIN`).
 pub const MAIN: u32 = 254;
 
+/// The metric of an IPv6 route that names none (`IP6_RT_PRIO_USER`).
+const USER6: u32 = 1024;
+
 /// A route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
@@ -34,6 +37,9 @@ pub struct Route {
     /// The preferred source address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<IpAddr>,
+    /// The largest packet that is sent by it in bytes, where that is less than its device takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
     /// Who made it.
     #[serde(default)]
     pub origin: Origin,
@@ -56,17 +62,18 @@ pub enum RouteKind {
 }
 
 impl Route {
-    /// A route of ours through a device.
+    /// A route of ours through a device, with the metric that the kernel gives by itself.
     pub fn through(table: u32, dst: IpNet, dev: &str) -> Route {
         Route {
             table,
             dst,
-            metric: 0,
+            metric: if dst.addr().is_ipv6() { USER6 } else { 0 },
             kind: RouteKind::Unicast,
             dev: Some(dev.into()),
             gateway: None,
             onlink: false,
             source: None,
+            mtu: None,
             origin: Origin::Straddle,
             raw: Raw::default(),
         }

@@ -21,6 +21,16 @@ impl SysctlKey {
         SysctlKey(format!("net/ipv4/conf/{dev}/{name}"))
     }
 
+    /// `net.ipv6.conf.DEV.NAME`.
+    pub fn ipv6_conf(dev: &str, name: &str) -> SysctlKey {
+        SysctlKey(format!("net/ipv6/conf/{dev}/{name}"))
+    }
+
+    /// `net.ipv6.neigh.DEV.NAME`.
+    pub fn ipv6_neigh(dev: &str, name: &str) -> SysctlKey {
+        SysctlKey(format!("net/ipv6/neigh/{dev}/{name}"))
+    }
+
     /// `net.ipv4.neigh.DEV.NAME`.
     pub fn ipv4_neigh(dev: &str, name: &str) -> SysctlKey {
         SysctlKey(format!("net/ipv4/neigh/{dev}/{name}"))

@@ -12,7 +12,7 @@ use crate::object::{
     Rule, Selector, Sysctl, SysctlKey, Tunnel, Verdict, Wanted,
 };
 
-use super::{Backend, Bridge, Carrier, Facts, Make, Mtu, Plan, kind_word};
+use super::{Backend, Bridge, Carrier, Facts, Make, Mtu, Plan, Via, kind_word};
 
 /// Our default routes stand behind whatever the host has by itself; a lender's, which serves its
 /// ICMP errors alone, one further.
@@ -52,7 +52,7 @@ fn ending(model: &Model, borrow: &Borrow, here: &End, there: &End, facts: &Facts
 
 fn bridge(borrow: &Borrow, part: &str, carrier: Carrier) -> Bridge {
     let part = format!("{part} over {}", kind_word(borrow.kind));
-    Bridge { name: borrow.name.clone(), recipe: "borrow", part, carrier }
+    Bridge { name: borrow.name.clone(), recipe: "borrow", part, via: Via::Carrier(carrier) }
 }
 
 fn lend(wanted: &mut Vec<Wanted>, borrow: &Borrow, table: u32, ending: &Carrier, facts: &Facts<'_>) {

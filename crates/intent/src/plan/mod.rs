@@ -2,14 +2,19 @@
 
 mod backend;
 mod borrow;
+mod clat;
 mod mtu;
 mod notes;
 mod order;
+mod siit;
+mod translate;
 
 pub use backend::{Backend, Make, Offers};
 pub use mtu::Mtu;
 
-use std::net::Ipv6Addr;
+pub(crate) use clat::room;
+
+use std::net::{Ipv6Addr, SocketAddrV4};
 
 use serde::Serialize;
 use straddle_encap::Kind;
@@ -28,6 +33,8 @@ pub struct Plan {
     pub bridges: Vec<Bridge>,
     /// What they need: what must exist first stands first.
     pub wanted: Vec<Wanted>,
+    /// What a user should know of them.
+    pub remarks: Vec<String>,
 }
 
 /// One entry of a recipe, seen from this host.
@@ -39,8 +46,66 @@ pub struct Bridge {
     pub recipe: &'static str,
     /// What this host does in it, one sentence.
     pub part: String,
-    /// The carrier that ends here.
-    pub carrier: Carrier,
+    /// What its packets go through here.
+    #[serde(flatten)]
+    pub via: Via,
+}
+
+/// What the packets of a bridge go through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Via {
+    /// A carrier that ends here.
+    Carrier(Carrier),
+    /// A translator.
+    Translator(Box<Translator>),
+}
+
+/// A translator on this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Translator {
+    /// Its tun device.
+    pub device: String,
+    /// The device's MTU in bytes.
+    pub mtu: u32,
+    /// What it is told. Where the prefix is discovered, there is none in it.
+    #[serde(skip)]
+    pub config: straddle_xlat::Config,
+    /// How its prefix is found, where the file has none.
+    pub discovers: Option<Discovers>,
+    /// Why new connections don't go through it.
+    pub aside: Option<String>,
+}
+
+/// What the discovery of a NAT64's prefix is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Discovers {
+    /// The device whose routers are listened to.
+    pub uplink: String,
+    /// The resolvers that are asked; the host's own where there is none.
+    pub dns64: Vec<Ipv6Addr>,
+    /// A service that is tried through each of several prefixes.
+    pub probe4: Option<SocketAddrV4>,
+}
+
+impl Bridge {
+    /// Its device here.
+    #[must_use]
+    pub fn device(&self) -> &str {
+        match &self.via {
+            Via::Carrier(carrier) => &carrier.device,
+            Via::Translator(translator) => &translator.device,
+        }
+    }
+
+    /// Whether a process must serve its device.
+    #[must_use]
+    pub fn is_served(&self) -> bool {
+        match &self.via {
+            Via::Carrier(carrier) => carrier.backend.make == Make::Tun,
+            Via::Translator(_) => true,
+        }
+    }
 }
 
 /// A carrier's end on this host.
@@ -70,6 +135,8 @@ pub struct Facts<'a> {
     pub memory: &'a Memory,
     /// Which tunnel devices the kernel makes.
     pub offers: &'a Offers,
+    /// A number that is this host's, and stays: addresses that are chosen are made of it.
+    pub seed: u64,
 }
 
 impl Facts<'_> {
@@ -80,9 +147,13 @@ impl Facts<'_> {
 
     /// Whether the host forwarded IPv4 from this device before we came.
     fn forwards(&self, dev: &str) -> bool {
-        let key = SysctlKey::ipv4_conf(dev, "forwarding");
-        let before = self.memory.settings.get(&key).map(|remembered| remembered.before.as_str());
-        before.or(self.live.sysctls.get(&key).map(String::as_str)) == Some("1")
+        self.before(&SysctlKey::ipv4_conf(dev, "forwarding")) == Some("1")
+    }
+
+    /// What a sysctl was before we came.
+    fn before(&self, key: &SysctlKey) -> Option<&str> {
+        let before = self.memory.settings.get(key).map(|remembered| remembered.before.as_str());
+        before.or(self.live.sysctls.get(key).map(String::as_str))
     }
 }
 
@@ -91,6 +162,12 @@ pub fn plan(model: &Model, host: &str, facts: &Facts<'_>) -> Plan {
     let mut plan = Plan { host: host.into(), ..Plan::default() };
     for (index, borrow) in model.borrows.iter().enumerate() {
         borrow::add(&mut plan, model, borrow, index, facts);
+    }
+    for siit in &model.siits {
+        siit::add(&mut plan, model, siit, facts);
+    }
+    for clat in &model.clats {
+        clat::add(&mut plan, model, clat, facts);
     }
     plan.wanted = order::sorted(order::merged(plan.wanted));
     plan
@@ -119,16 +196,25 @@ impl Plan {
         self.served().next().is_some()
     }
 
-    /// The bridges whose carriers are served by a process.
+    /// The bridges that are served by a process.
     pub fn served(&self) -> impl Iterator<Item = &Bridge> {
-        self.bridges.iter().filter(|bridge| bridge.carrier.backend.make == Make::Tun)
+        self.bridges.iter().filter(|bridge| bridge.is_served())
     }
 }
 
-/// The sysctls that a plan looks at before it exists.
-pub fn sysctls_before(model: &Model, host: &str) -> Vec<SysctlKey> {
-    let uplinks = model.hosts.iter().filter(|known| known.name == host).map(|known| &known.uplink.value);
-    uplinks.map(|uplink| SysctlKey::ipv4_conf(uplink, "forwarding")).collect()
+/// The sysctls that a plan looks at before it exists, for a host with these devices.
+pub fn sysctls_before(model: &Model, host: &str, devices: &[&str]) -> Vec<SysctlKey> {
+    let mut keys = vec![SysctlKey::ipv6_conf("all", "forwarding")];
+    for dev in devices.iter().copied().chain([uplink(model, host)]) {
+        keys.extend([SysctlKey::ipv4_conf(dev, "forwarding"), SysctlKey::ipv6_conf(dev, "accept_ra")]);
+    }
+    keys
+}
+
+/// A host's device to the internet.
+pub(crate) fn uplink<'a>(model: &'a Model, host: &str) -> &'a str {
+    let host = model.hosts.iter().find(|known| known.name == host);
+    host.map_or("", |host| &host.uplink.value)
 }
 
 /// The word of the file for a kind of carrier.

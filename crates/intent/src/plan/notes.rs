@@ -9,7 +9,8 @@ use super::Plan;
 impl Plan {
     /// One sentence each.
     pub fn notes(&self, live: &Snapshot) -> Vec<String> {
-        self.wanted.iter().flat_map(|wanted| self.about(wanted, live)).collect()
+        let about = self.wanted.iter().flat_map(|wanted| self.about(wanted, live));
+        self.remarks.iter().cloned().chain(about).collect()
     }
 
     fn about(&self, wanted: &Wanted, live: &Snapshot) -> Vec<String> {

@@ -3,7 +3,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
+    RouteScope, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use straddle_intent::object::{Origin, Raw, Route, RouteKind};
@@ -50,6 +51,7 @@ fn read(message: &RouteMessage, names: &Names) -> Option<Route> {
         kind: kind(header.kind),
         onlink: header.flags.contains(RouteFlags::Onlink),
         dev: None,
+        metric: 0,
         ..Route::through(0, IpNet::new(unspecified, 0).ok()?, "")
     };
     for attribute in &message.attributes {
@@ -65,10 +67,16 @@ fn read(message: &RouteMessage, names: &Names) -> Option<Route> {
             route.gateway = ip(address);
         } else if let RouteAttribute::PrefSource(address) = attribute {
             route.source = ip(address);
+        } else if let RouteAttribute::Metrics(metrics) = attribute {
+            route.mtu = metrics.iter().find_map(mtu);
         }
     }
     route.dst = IpNet::new(destination, header.destination_prefix_length).ok()?;
     Some(route)
+}
+
+fn mtu(metric: &RouteMetric) -> Option<u32> {
+    if let RouteMetric::Mtu(mtu) = metric { Some(*mtu) } else { None }
 }
 
 fn ip(address: &RouteAddress) -> Option<IpAddr> {
@@ -142,6 +150,7 @@ fn message(route: &Route, names: &Names) -> Result<RouteMessage, Error> {
     }
     attributes.extend(route.gateway.map(|gateway| RouteAttribute::Gateway(gateway.into())));
     attributes.extend(route.source.map(|source| RouteAttribute::PrefSource(source.into())));
+    attributes.extend(route.mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));
     if let Some(dev) = &route.dev {
         attributes.push(RouteAttribute::Oif(index(names, dev)?));
     }

@@ -1,0 +1,98 @@
+//! Every bridge of a file has a name of its own, and on each host a device of its own.
+
+use std::ops::Range;
+
+use crate::config::{Config, Diagnostic, Spanned};
+
+use super::{borrow, clat, siit};
+
+struct Named<'a> {
+    recipe: &'static str,
+    /// Where its name stands, or what its name is made of.
+    span: Range<usize>,
+    /// Whether the file gives it one.
+    given: bool,
+    name: String,
+    device: String,
+    hosts: Vec<&'a str>,
+}
+
+pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
+    let mut bridges: Vec<Named<'_>> = borrows(config).chain(siits(config)).chain(clats(config)).collect();
+    bridges.sort_by_key(|bridge| bridge.span.start);
+    for (index, bridge) in bridges.iter().enumerate() {
+        let clash = bridges.iter().take(index).find_map(|other| bridge.clash(other));
+        found.extend(clash);
+    }
+}
+
+impl Named<'_> {
+    fn clash(&self, other: &Self) -> Option<Diagnostic> {
+        let named = self.given || other.given;
+        // Two without names in other recipes say the same thing twice, which has words of its own.
+        if self.name == other.name && (named || self.recipe == "siit") {
+            let help = match (self.given, other.given) {
+                (true, true) => "give each its own name",
+                (true, false) => "write another name: a bridge without one is called after its host",
+                (false, _) => "add a name of its own, such as name = \"second\"",
+            };
+            let message = format!("two bridges are called `{}`", self.name);
+            return Some(Diagnostic::new(self.span.clone(), message, help));
+        }
+        let together = self.hosts.iter().any(|host| other.hosts.contains(host));
+        if named && together && self.device == other.device {
+            let message =
+                format!("`{}` and `{}` would have the same device, {}", other.name, self.name, self.device);
+            return Some(Diagnostic::new(self.span.clone(), message, "write another name for one of them"));
+        }
+        None
+    }
+}
+
+fn borrows(config: &Config) -> impl Iterator<Item = Named<'_>> {
+    config.borrows.iter().filter_map(|entry| {
+        let address = entry.address.as_ref();
+        let span = span(entry.name.as_ref()).or(address.map(|address| address.span.clone()))?;
+        let hosts = [&entry.from, &entry.to].into_iter().flatten().map(|host| host.value.as_str());
+        // What is named needs no address for its name and device.
+        let address = address.map_or(std::net::Ipv4Addr::UNSPECIFIED, |address| address.value);
+        Some(Named {
+            recipe: "borrow",
+            span,
+            given: entry.name.is_some(),
+            name: borrow::name(entry, address),
+            device: borrow::device(entry, address),
+            hosts: hosts.collect(),
+        })
+    })
+}
+
+fn siits(config: &Config) -> impl Iterator<Item = Named<'_>> {
+    config.siits.iter().filter_map(|entry| {
+        Some(Named {
+            recipe: "siit",
+            span: span(entry.name.as_ref()).or(span(entry.host.as_ref()))?,
+            given: entry.name.is_some(),
+            name: siit::name(entry)?,
+            device: siit::device(entry),
+            hosts: entry.host.iter().map(|host| host.value.as_str()).collect(),
+        })
+    })
+}
+
+fn clats(config: &Config) -> impl Iterator<Item = Named<'_>> {
+    config.clats.iter().filter_map(|entry| {
+        Some(Named {
+            recipe: "clat",
+            span: span(entry.name.as_ref()).or(span(entry.host.as_ref()))?,
+            given: entry.name.is_some(),
+            name: clat::name(entry)?,
+            device: clat::device(entry),
+            hosts: entry.host.iter().map(|host| host.value.as_str()).collect(),
+        })
+    })
+}
+
+fn span(word: Option<&Spanned<String>>) -> Option<Range<usize>> {
+    word.map(|word| word.span.clone())
+}

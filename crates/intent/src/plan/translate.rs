@@ -1,0 +1,143 @@
+//! What `siit` and `clat` share: a tun device, what leads into it, and forwarding for exactly that.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::object::{
+    Address, Chain, Filter, FilterRule, Link, LinkKind, Match, Object, Origin, Raw, Route, Sysctl, SysctlKey,
+    Verdict, Wanted,
+};
+
+use super::Facts;
+
+/// The device.
+pub(super) fn device(name: &str, bridge: &str, mtu: u32) -> Wanted {
+    let bridge = Some(bridge.to_string());
+    object(Object::Link(Link { name: name.into(), kind: LinkKind::Tun, mtu, up: true, bridge }))
+}
+
+pub(super) fn address(dev: &str, net: IpNet) -> Wanted {
+    object(Object::Address(Address { dev: dev.into(), net, origin: Origin::Straddle, raw: Raw::default() }))
+}
+
+pub(super) fn route(route: Route) -> Wanted {
+    object(Object::Route(route))
+}
+
+pub(super) fn object(object: Object) -> Wanted {
+    Wanted::Object(object)
+}
+
+pub(super) fn sysctl(key: SysctlKey, value: &str) -> Wanted {
+    Wanted::Sysctl(Sysctl { key, value: value.into() })
+}
+
+/// The devices that packets for the translator may come in by: all but those of ours and `lo`.
+pub(super) fn devices<'a>(facts: &Facts<'a>) -> Vec<&'a str> {
+    let others = facts.live.links.iter().filter(|link| link.bridge.is_none() && link.name != "lo");
+    others.map(|link| link.name.as_str()).collect()
+}
+
+/// Forwarding of IPv4 from these devices and from the translator.
+pub(super) fn forwarding4(wanted: &mut Vec<Wanted>, dev: &str, devices: &[&str]) {
+    for dev in devices.iter().chain([&dev]) {
+        wanted.push(sysctl(SysctlKey::ipv4_conf(dev, "forwarding"), "1"));
+    }
+}
+
+/// Forwarding of IPv6, which is the whole host's. A device that listens to router advertisements would no
+/// longer do so (`ipv6_accept_ra`): it is told before.
+pub(super) fn forwarding6(wanted: &mut Vec<Wanted>, devices: &[&str], facts: &Facts<'_>) {
+    for dev in devices {
+        let key = SysctlKey::ipv6_conf(dev, "accept_ra");
+        if facts.before(&key) == Some("1") {
+            wanted.push(sysctl(key, "2"));
+        }
+    }
+    wanted.push(sysctl(SysctlKey::ipv6_conf("all", "forwarding"), "1"));
+}
+
+/// Which families are newly forwarded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Families {
+    Both,
+    Ipv6,
+}
+
+/// Of what is newly forwarded, only what the translator takes or gives passes.
+pub(super) fn only_translated(
+    bridge: &str,
+    dev: &str,
+    (families, devices): (Families, &[&str]),
+    facts: &Facts<'_>,
+) -> Filter {
+    let mut rules =
+        vec![(vec![Match::In(dev.into())], Verdict::Accept), (vec![Match::Out(dev.into())], Verdict::Accept)];
+    let six = facts.before(&SysctlKey::ipv6_conf("all", "forwarding")) == Some("1");
+    for other in devices {
+        if families == Families::Both && !facts.forwards(other) {
+            rules.push((vec![Match::In((*other).into()), Match::Ipv4], Verdict::Drop));
+        }
+        if !six {
+            rules.push((vec![Match::In((*other).into()), Match::Ipv6], Verdict::Drop));
+        }
+    }
+    let rule =
+        |(matches, verdict)| FilterRule { bridge: bridge.into(), chain: Chain::Forward, matches, verdict };
+    Filter { rules: rules.into_iter().map(rule).collect() }
+}
+
+/// The MTU of the way to a family's internet in bytes: that of the default route's device, else the uplink's.
+pub(super) fn path_mtu(facts: &Facts<'_>, v4: bool, uplink: &str) -> u32 {
+    let default = facts.live.routes.iter().filter(|route| {
+        route.dst.prefix_len() == 0
+            && route.dst.addr().is_ipv4() == v4
+            && route.origin != Origin::Straddle
+            && route.table == crate::object::MAIN
+    });
+    let first = default.min_by_key(|route| route.metric).and_then(|route| route.dev.as_deref());
+    facts.mtu(first.unwrap_or(uplink))
+}
+
+pub(super) fn narrow(mtu: u32) -> u16 {
+    u16::try_from(mtu).unwrap_or(u16::MAX)
+}
+
+pub(super) fn host(address: impl Into<IpAddr>) -> IpNet {
+    IpNet::from(address.into())
+}
+
+/// The networks of a route of the host's own that is no default one: somebody lives there.
+pub(super) fn is_reached<'a>(facts: &'a Facts<'_>, net: IpNet) -> Option<&'a Route> {
+    facts.live.routes.iter().find(|route| {
+        route.table == crate::object::MAIN
+            && route.dst.prefix_len() > 0
+            && route.origin != Origin::Straddle
+            && route.dst.contains(&net)
+    })
+}
+
+/// The fewest networks that cover the same addresses.
+pub(super) fn joined(nets: Vec<IpNet>) -> Vec<IpNet> {
+    let (mut four, mut six) = (Vec::new(), Vec::new());
+    for net in nets {
+        match net {
+            IpNet::V4(net) => four.push(net),
+            IpNet::V6(net) => six.push(net),
+        }
+    }
+    let four = Ipv4Net::aggregate(&four).into_iter().map(IpNet::V4);
+    four.chain(Ipv6Net::aggregate(&six).into_iter().map(IpNet::V6)).collect()
+}
+
+/// The network of a device's own that contains an address: neighbours there ask for it.
+pub(super) fn on_link(facts: &Facts<'_>, dev: &str, address: Ipv6Addr) -> bool {
+    facts.live.routes.iter().any(|route| {
+        route.dev.as_deref() == Some(dev)
+            && route.gateway.is_none()
+            && route.origin != Origin::Straddle
+            && route.dst.prefix_len() > 0
+            && route.dst.contains(&IpAddr::from(address))
+    })
+}
