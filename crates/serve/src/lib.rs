@@ -3,10 +3,12 @@
 
 pub mod carrier;
 mod counters;
+pub mod discover;
 mod error;
 mod mmsg;
 mod raw;
 mod stop;
+pub mod translator;
 
 pub use counters::Report;
 pub use error::Error;

@@ -1,0 +1,124 @@
+//! Translators: what the kernel sends into a tun device comes out of the same device as packets of the
+//! other version. One thread for each queue: it reads, translates and writes, so a flow, which the
+//! kernel keeps in one queue, keeps its order.
+
+mod courtesy;
+mod loss;
+mod outlet;
+mod queue;
+mod run;
+mod slot;
+mod tally;
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+pub use loss::Reason as Loss;
+use slot::Slot;
+use tally::Tally;
+pub use tally::{Report, Traffic};
+
+use crate::Error;
+use crate::stop::Stop;
+
+/// A translator to be served.
+pub struct Translator {
+    /// The bridge that it belongs to.
+    pub bridge: String,
+    /// What translates.
+    pub translator: Arc<straddle_xlat::Translator>,
+    /// The device's open queues: tun with virtio headers, not blocking. One for each processor is right.
+    pub queues: Vec<OwnedFd>,
+}
+
+/// A translator as its loops share it.
+struct Shared {
+    bridge: String,
+    slot: Slot,
+    queues: Vec<Queue>,
+}
+
+/// A queue, and what its one thread has counted.
+struct Queue {
+    tun: OwnedFd,
+    tally: Tally,
+}
+
+/// Running loops; they end when this is dropped.
+pub struct Serving {
+    translators: Vec<Arc<Shared>>,
+    stop: Arc<Stop>,
+    threads: Vec<JoinHandle<Result<(), Error>>>,
+}
+
+impl Serving {
+    /// Starts the loops for these translators.
+    ///
+    /// # Errors
+    /// When a thread can't be had.
+    pub fn begin(translators: Vec<Translator>) -> Result<Serving, Error> {
+        let translators =
+            translators.into_iter().map(|translator| Arc::new(Shared::new(translator))).collect();
+        let mut serving = Serving { translators, stop: Arc::new(Stop::new()?), threads: Vec::new() };
+        for translator in serving.translators.clone() {
+            for queue in 0..translator.queues.len() {
+                serving.spawn(translator.clone(), queue)?;
+            }
+        }
+        Ok(serving)
+    }
+
+    /// A loop that ends takes the others along: whoever waits on [`Serving::ended`] begins anew.
+    fn spawn(&mut self, translator: Arc<Shared>, queue: usize) -> Result<(), Error> {
+        let stop = self.stop.clone();
+        let body = move || {
+            let ended = queue::run(&translator, queue, &stop);
+            stop.raise();
+            ended
+        };
+        let thread = std::thread::Builder::new().name("translator".into()).spawn(body);
+        self.threads.push(thread.map_err(Error::call("thread"))?);
+        Ok(())
+    }
+
+    /// Has a bridge translate by `translator` from the next batch of each queue on; false where there is
+    /// no such bridge. No packet is lost or overtaken.
+    #[must_use]
+    pub fn exchange(&self, bridge: &str, translator: Arc<straddle_xlat::Translator>) -> bool {
+        let found = self.translators.iter().find(|shared| shared.bridge == bridge);
+        found.map(|shared| shared.slot.put(translator)).is_some()
+    }
+
+    /// The counters of each translator.
+    #[must_use]
+    pub fn report(&self) -> Vec<Report> {
+        let one = |shared: &Arc<Shared>| {
+            tally::report(&shared.bridge, shared.queues.iter().map(|queue| &queue.tally))
+        };
+        self.translators.iter().map(one).collect()
+    }
+
+    /// Can be read from once a loop has ended by itself: a device has gone.
+    #[must_use]
+    pub fn ended(&self) -> BorrowedFd<'_> {
+        self.stop.fd()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.stop.raise();
+        for thread in self.threads.drain(..) {
+            // A loop that failed has told by ending; what it failed of is told by whoever begins anew.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn new(translator: Translator) -> Shared {
+        let queues = translator.queues.into_iter().map(|tun| Queue { tun, tally: Tally::new() });
+        Shared { bridge: translator.bridge, slot: Slot::new(translator.translator), queues: queues.collect() }
+    }
+}
