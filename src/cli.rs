@@ -1,8 +1,11 @@
 //! The one definition of the command line: parser, help, manual and completions are made from it.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use straddle_intent::config::translation_prefix;
+use straddle_xlat::rfc6052::Prefix;
 
 /// Puts a Linux host on both internets: one file, one plan, both ends.
 #[derive(Parser)]
@@ -63,7 +66,26 @@ pub(crate) enum Command {
         json: bool,
     },
     /// Builds the whole world of a recipe on this machine, in network namespaces, and tries it
+    #[command(subcommand)]
     Lab(Lab),
+    /// The arithmetic between IPv4 addresses and the IPv6 addresses that stand for them
+    #[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
+    Addr(Addr),
+    /// What would happen to the packets of a capture: translates them as a bridge would; changes nothing
+    ///
+    /// Neither root nor the host of the file is needed. The capture's times are the clock (of the rate
+    /// limit of ICMP errors). A line for each packet tells its number, seconds since the first packet, its verdict,
+    /// what it was, why it was not translated, and what came out on which side. Verdicts: forward, it is
+    /// translated; reply, its sender gets an answer from the translator itself; pass, it is none of the
+    /// translator's; drop, nothing comes out.
+    ///
+    /// With --json: {"packet": 1, "time": 1700000000.123456, "verdict": "forward" | "reply" | "pass" | "drop",
+    /// "reason": null | "NAME", "out": [{"side": "ipv4" | "ipv6", "kind": "forward" | "reply", "bytes": "HEX"}]}.
+    /// "time" has as many decimal places as the capture, and is null where that tells none (a simple packet
+    /// block of pcapng). The names of reasons are in the manual.
+    ///
+    /// OUT.pcap gets its name when all of the capture was read: where that fails (exit code 1), there is none.
+    Translate(Translate),
     /// Prints the manual page (roff)
     Man,
     /// Prints the completions for a shell
@@ -80,17 +102,37 @@ pub(crate) struct Force {
     pub(crate) force: bool,
 }
 
-#[derive(Args, Clone)]
-pub(crate) struct Lab {
-    /// The recipe to be tried
-    #[arg(value_enum)]
-    pub(crate) recipe: Recipe,
-    /// Another way of doing it
-    #[arg(long, value_enum)]
-    pub(crate) variant: Option<Variant>,
-    /// How packets cross
-    #[arg(long, value_enum, default_value = "ip6gre")]
-    pub(crate) carrier: CarrierWord,
+#[derive(Subcommand, Clone, Copy)]
+pub(crate) enum Lab {
+    /// An IPv4 address moves from a dual-stack host to an IPv6-only one
+    Borrow {
+        /// Another way of doing it
+        #[arg(long, value_enum)]
+        variant: Option<Variant>,
+        /// How packets cross
+        #[arg(long, value_enum, default_value = "ip6gre")]
+        carrier: CarrierWord,
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// An IPv6-only VM reaches IPv4 through a NAT64 at a distance
+    Clat {
+        /// How the VM comes to know what it needs
+        #[arg(long, value_enum, default_value = "given")]
+        variant: Knowledge,
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// IPv4 hosts and an IPv6-only data centre reach each other
+    Siit {
+        #[command(flatten)]
+        shown: Shown,
+    },
+}
+
+/// What is left of a lab.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Shown {
     /// Leave the world standing, and tell how to enter it
     #[arg(long)]
     pub(crate) keep: bool,
@@ -99,16 +141,114 @@ pub(crate) struct Lab {
     pub(crate) json: bool,
 }
 
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Recipe {
-    /// An IPv4 address moves from a dual-stack host to an IPv6-only one
-    Borrow,
+#[derive(Args, Clone)]
+pub(crate) struct Translate {
+    /// The bridge that translates; may be left out where the file has one translator only
+    #[arg(long, value_name = "NAME")]
+    pub(crate) bridge: Option<String>,
+    /// The capture: pcap or pcapng, of Ethernet, IP or Linux "cooked" packets
+    #[arg(value_name = "IN.pcap")]
+    pub(crate) capture: PathBuf,
+    /// Where to write the packets that would come out, as pcap of raw IP
+    #[arg(value_name = "OUT.pcap")]
+    pub(crate) out: Option<PathBuf>,
+    /// The same as data: a line of JSON for each packet
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// A clat's IPv6 address, where the file leaves it open or another is to be tried
+    #[arg(long, value_name = "IPV6")]
+    pub(crate) address6: Option<Ipv6Addr>,
+    /// The NAT64's prefix of a clat, where the file leaves it open or another is to be tried
+    #[arg(long, value_name = "PREFIX", value_parser = prefix)]
+    pub(crate) prefix64: Option<Prefix>,
+    /// MTU of the IPv4 side in bytes; 1500 where neither this nor the file says it
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(68..))]
+    pub(crate) mtu4: Option<u16>,
+    /// MTU of the IPv6 side in bytes; 1500 where neither this nor the file says it
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(1280..))]
+    pub(crate) mtu6: Option<u16>,
+}
+
+#[derive(Args, Clone)]
+pub(crate) struct Addr {
+    #[command(subcommand)]
+    pub(crate) sum: Option<Sum>,
+    /// Tells which bridges of the file translate this address, and to what
+    #[arg(required = true)]
+    pub(crate) address: Option<IpAddr>,
+    /// The same as data
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Subcommand, Clone)]
+pub(crate) enum Sum {
+    /// The IPv6 address that stands for an IPv4 address (RFC 6052)
+    Embed {
+        /// The translation prefix, such as 64:ff9b::/96
+        #[arg(value_parser = prefix)]
+        prefix: Prefix,
+        /// The IPv4 address
+        ipv4: Ipv4Addr,
+        /// The same as data
+        #[arg(long)]
+        json: bool,
+    },
+    /// The IPv4 address that an IPv6 address stands for (RFC 6052)
+    Extract {
+        /// The translation prefix; `auto` tries all six lengths
+        #[arg(value_name = "PREFIX|auto", value_parser = prefix_or_auto)]
+        prefix: Whence,
+        /// The IPv6 address
+        ipv6: Ipv6Addr,
+        /// The same as data
+        #[arg(long)]
+        json: bool,
+    },
+    /// The prefix of a network's NAT64, out of its AAAA answers for ipv4only.arpa (RFC 7050)
+    Prefix {
+        /// All the answers
+        #[arg(required = true, value_name = "IPV6")]
+        answers: Vec<Ipv6Addr>,
+        /// The same as data
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// The prefix that an IPv4 address is taken out of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whence {
+    /// Whichever it can be.
+    Auto,
+    /// This one.
+    Given(Prefix),
+}
+
+fn prefix(word: &str) -> Result<Prefix, String> {
+    translation_prefix(word).map_err(|complaint| format!("{}; {}", complaint.message, complaint.help))
+}
+
+fn prefix_or_auto(word: &str) -> Result<Whence, String> {
+    if word == "auto" { Ok(Whence::Auto) } else { prefix(word).map(Whence::Given) }
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Variant {
     /// The attempt that does not work: bridging the carrier with the uplink
     Bridge,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Knowledge {
+    /// The file gives the prefix of the NAT64, and an address of the VM's network
+    Given,
+    /// Router advertisements tell the prefix (RFC 8781)
+    Pref64,
+    /// The DNS64's answers tell the prefix (RFC 7050)
+    Dns64,
+    /// The VM has one address, and a prefix that is routed to it
+    Routed,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]

@@ -38,6 +38,7 @@ pub(crate) struct Site {
     pub(crate) boot: String,
     pub(crate) kernel: Live,
     offers: Offers,
+    seed: u64,
 }
 
 /// The host at one moment.
@@ -55,7 +56,7 @@ impl Site {
         let live = kernel.addresses()?;
         let offers = asked();
         let host = locate(&file, place, &live, &offers)?;
-        Ok(Site { host, boot: boot_id()?, kernel, offers, model: file.model })
+        Ok(Site { host, boot: boot_id()?, kernel, offers, seed: seed(), model: file.model })
     }
 
     /// Looks at the kernel, with what the journal in the state folder remembers.
@@ -66,17 +67,27 @@ impl Site {
 
     /// Looks at the kernel. The plan needs to know a little beforehand, and wants to see more.
     pub(crate) fn look_with(&mut self, memory: Memory) -> Result<Look, Complaint> {
-        let mut keys = sysctls_before(&self.model, &self.host);
+        let links = self.kernel.addresses()?.links;
+        let devices: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
+        let mut keys = sysctls_before(&self.model, &self.host, &devices);
         keys.extend(memory.settings.keys().cloned());
         let first = self.kernel.observe(&keys)?;
-        let draft =
-            plan(&self.model, &self.host, &Facts { live: &first, memory: &memory, offers: &self.offers });
+        let facts = Facts { live: &first, memory: &memory, offers: &self.offers, seed: self.seed };
+        let draft = plan(&self.model, &self.host, &facts);
         keys.extend(draft.sysctls());
         let live = self.kernel.observe(&with_disturbed(keys, &first))?;
-        let plan =
-            plan(&self.model, &self.host, &Facts { live: &live, memory: &memory, offers: &self.offers });
+        let facts = Facts { live: &live, memory: &memory, offers: &self.offers, seed: self.seed };
+        let plan = plan(&self.model, &self.host, &facts);
         Ok(Look { plan, live, memory })
     }
+}
+
+/// A number that is this host's: FNV-1a of its machine-id(5). A host without one shares its number with
+/// others of that kind; addresses that are made of it can be written into the file instead.
+fn seed() -> u64 {
+    let id = std::fs::read("/etc/machine-id").unwrap_or_default();
+    id.iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Which tunnel devices the kernel makes; without the right to ask, none is counted on.

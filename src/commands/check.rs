@@ -24,7 +24,7 @@ pub(crate) fn check(place: &Place, file: Option<&Path>) -> Ended {
         Err(complaint) => return Err(complaint),
     };
     let hosts = count(file.model.hosts.len(), "host");
-    let bridges = count(file.model.borrows.len(), "bridge");
+    let bridges = count(file.model.bridges().count(), "bridge");
     say::line(&format!("{}: {hosts}, {bridges}, no mistakes; {whose}", place.config.display()));
     Ok(Exit::Done)
 }

@@ -1,6 +1,9 @@
-use straddle_lab::{BorrowOptions, Carrier, LabError, Report, borrow, borrow_bridge};
+use straddle_lab::{
+    BorrowOptions, Carrier, ClatOptions, ClatVariant, LabError, Report, SiitOptions, borrow, borrow_bridge,
+    clat, siit,
+};
 
-use crate::cli::{CarrierWord, Exit, Lab, Recipe, Variant};
+use crate::cli::{CarrierWord, Exit, Knowledge, Lab, Variant};
 use crate::complaint::Complaint;
 use crate::say;
 
@@ -10,7 +13,8 @@ use super::Ended;
 /// goes with this process.
 pub(crate) fn lab(options: &Lab) -> Ended {
     let report = tried(options).map_err(|error| Complaint::Lab(error.to_string()))?;
-    if options.json {
+    let (Lab::Borrow { shown, .. } | Lab::Clat { shown, .. } | Lab::Siit { shown }) = options;
+    if shown.json {
         let text = serde_json::to_string_pretty(&report);
         say::result(&(text.map_err(|error| Complaint::Lab(error.to_string()))? + "\n"))?;
     } else {
@@ -22,17 +26,32 @@ pub(crate) fn lab(options: &Lab) -> Ended {
 fn tried(options: &Lab) -> Result<Report, LabError> {
     let exe = std::env::current_exe()
         .map_err(|source| LabError::Io { doing: "finding this program's own path".into(), source })?;
-    let wanted = BorrowOptions {
-        carrier: match options.carrier {
-            CarrierWord::Ip6gre => Carrier::Ip6gre,
-            CarrierWord::Ip4ip6 => Carrier::Ip4ip6,
-        },
-        keep: options.keep,
-    };
     // To the standard error: the report alone is the output.
     let mut progress = |what: &str| say::aside(&format!("... {what}\n"));
-    match (options.recipe, options.variant) {
-        (Recipe::Borrow, None) => borrow(&wanted, &exe, &mut progress),
-        (Recipe::Borrow, Some(Variant::Bridge)) => borrow_bridge(&wanted, &mut progress),
+    match *options {
+        Lab::Borrow { variant, carrier, shown } => {
+            let wanted = BorrowOptions { carrier: known_as(carrier), keep: shown.keep };
+            match variant {
+                None => borrow(&wanted, &exe, &mut progress),
+                Some(Variant::Bridge) => borrow_bridge(&wanted, &mut progress),
+            }
+        }
+        Lab::Clat { variant, shown } => {
+            let variant = match variant {
+                Knowledge::Given => ClatVariant::Given,
+                Knowledge::Pref64 => ClatVariant::Pref64,
+                Knowledge::Dns64 => ClatVariant::Dns64,
+                Knowledge::Routed => ClatVariant::Routed,
+            };
+            clat(&ClatOptions { variant, by_hand: false, keep: shown.keep }, &exe, &mut progress)
+        }
+        Lab::Siit { shown } => siit(&SiitOptions { by_hand: false, keep: shown.keep }, &exe, &mut progress),
+    }
+}
+
+fn known_as(carrier: CarrierWord) -> Carrier {
+    match carrier {
+        CarrierWord::Ip6gre => Carrier::Ip6gre,
+        CarrierWord::Ip4ip6 => Carrier::Ip4ip6,
     }
 }

@@ -2,14 +2,16 @@ use std::io::{self, Write};
 
 use clap::CommandFactory as _;
 use clap_mangen::Man;
-use straddle_encap::Reason;
 
 use crate::cli::{Cli, EXIT_CODES, Exit};
 use crate::complaint::Complaint;
 
 use super::Ended;
+use super::choices::CHOICES;
+use super::translate::Unread;
 
-/// Prints the manual page: from the definition of the command line, and the reasons of drops.
+/// Prints the manual page: from the definition of the command line, the reasons of drops, and what a
+/// translator lets one choose.
 pub(crate) fn man() -> Ended {
     page(&mut io::stdout()).map(|()| Exit::Done).map_err(|error| Complaint::Other {
         message: format!("the manual page can't be printed: {error}"),
@@ -28,12 +30,19 @@ fn page(out: &mut dyn Write) -> io::Result<()> {
     man.render_options_section(out)?;
     for verb in command.get_subcommands() {
         writeln!(out, ".SH \"STRADDLE {}\"", verb.get_name().to_uppercase())?;
-        writeln!(out, "{}", verb.get_about().map(ToString::to_string).unwrap_or_default())?;
+        let about = verb.get_long_about().or(verb.get_about());
+        writeln!(out, "{}", about.map(ToString::to_string).unwrap_or_default())?;
         options(verb, out)?;
+        for inner in verb.get_subcommands() {
+            writeln!(out, ".SS \"straddle {} {}\"", verb.get_name(), inner.get_name())?;
+            writeln!(out, "{}", inner.get_about().map(ToString::to_string).unwrap_or_default())?;
+            options(inner, out)?;
+        }
     }
-    writeln!(out, ".SH \"WHY PACKETS ARE DROPPED\"\nThe names that \\fBstraddle status\\fR counts under.")?;
-    for reason in Reason::ALL {
-        writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;
+    reasons(out)?;
+    writeln!(out, ".SH \"WHAT A TRANSLATOR CHOOSES\"\nWhere the RFCs leave a choice, or another was made.")?;
+    for (what, words) in CHOICES {
+        writeln!(out, ".TP\n\\fB{what}\\fR\n{words}")?;
     }
     writeln!(
         out,
@@ -42,6 +51,26 @@ fn page(out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, ".TP\n\\fB/var/lib/straddle/journal\\fR\nWhat was displaced, and how it was before.")?;
     let codes = EXIT_CODES.trim_start_matches("Exit codes:\n");
     writeln!(out, ".SH \"EXIT CODES\"\n.nf\n{codes}\n.fi")
+}
+
+fn reasons(out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, ".SH \"WHY PACKETS ARE DROPPED\"\nThe names that \\fBstraddle status\\fR counts under.")?;
+    writeln!(out, ".SS \"By a carrier\"")?;
+    for reason in straddle_encap::Reason::ALL {
+        writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;
+    }
+    writeln!(
+        out,
+        ".SS \"By a translator\"\n\\fBstraddle translate\\fR names them too. Some are answered, or passed."
+    )?;
+    for reason in straddle_xlat::Reason::ALL {
+        writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;
+    }
+    writeln!(out, ".SS \"By the capture that straddle translate reads\"")?;
+    for reason in Unread::ALL {
+        writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;
+    }
+    Ok(())
 }
 
 fn options(verb: &clap::Command, out: &mut dyn Write) -> io::Result<()> {

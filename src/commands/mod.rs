@@ -1,15 +1,20 @@
 //! One file for each verb.
 
+mod addr;
 mod check;
+mod choices;
 mod down;
 mod lab;
 mod man;
 mod plan;
 mod run;
 mod status;
+mod translate;
 mod up;
 
+pub(crate) use addr::{Answer, Crossing};
 pub(crate) use status::Status;
+pub(crate) use translate::{End, Sent, Told, Totals, Why};
 pub(crate) use up::raise;
 
 use clap::CommandFactory as _;
@@ -31,6 +36,8 @@ pub(crate) fn run(cli: &Cli) -> Ended {
         Command::Down => down::down(place),
         Command::Status { json } => status::status(place, *json),
         Command::Lab(options) => lab::lab(options),
+        Command::Addr(question) => addr::addr(place, question),
+        Command::Translate(question) => translate::translate(place, question),
         Command::Man => man::man(),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "straddle", &mut std::io::stdout());

@@ -1,5 +1,5 @@
 use serde_json::{Value, json};
-use straddle_intent::plan::{Bridge, Make};
+use straddle_intent::plan::Bridge;
 use straddle_intent::step::Step;
 use straddle_kernel::Counters;
 
@@ -32,8 +32,8 @@ pub(crate) fn status(place: &Place, json: bool) -> Ended {
             conflicts.into_iter().map(|conflict| vec![conflict.message, conflict.help]).collect()
         }
     };
-    let by_kernel = look.plan.bridges.iter().filter(|bridge| bridge.carrier.backend.make == Make::Kernel);
-    let names: Vec<&str> = by_kernel.map(|bridge| bridge.carrier.device.as_str()).collect();
+    let by_kernel = look.plan.bridges.iter().filter(|bridge| !bridge.is_served());
+    let names: Vec<&str> = by_kernel.map(Bridge::device).collect();
     let devices = site.kernel.counters(&names)?;
     let status = Status { look, left, service: ask(&place.runtime_dir), devices };
     if json {
@@ -51,10 +51,10 @@ fn words(step: &Step) -> Vec<String> {
 impl Status {
     /// The counters of a bridge, from whoever carries its packets.
     pub(crate) fn counters(&self, bridge: &Bridge) -> Option<Value> {
-        let device = self.devices.iter().find(|(device, _)| *device == bridge.carrier.device);
+        let device = self.devices.iter().find(|(device, _)| device == bridge.device());
         let served = || {
             let service = self.service.as_ref()?;
-            service.carriers.iter().find(|counted| counted["bridge"] == bridge.name.as_str()).cloned()
+            service.counters.iter().find(|counted| counted["bridge"] == bridge.name.as_str()).cloned()
         };
         device.map(|(_, counters)| json!(counters)).or_else(served)
     }

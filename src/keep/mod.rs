@@ -1,21 +1,21 @@
 //! The running straddle: up, serve, and whenever the kernel says that something changed, look again.
 
+mod discovery;
 mod runner;
 mod service;
+mod serving;
 
 pub(crate) use runner::runner;
 pub(crate) use service::{Service, ask};
 
-use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use straddle_intent::plan::{Bridge, Plan};
-use straddle_kernel::{Turn, Watch, open_queues};
-use straddle_serve::carrier::{Carrier, Serving};
+use straddle_intent::plan::{Bridge, Plan, Via};
+use straddle_kernel::{Turn, Watch};
 
 use crate::cli::Place;
 use crate::commands::raise;
@@ -24,7 +24,9 @@ use crate::render;
 use crate::say;
 use crate::site::Site;
 
+use discovery::{Discovery, Found};
 use service::Door;
+use serving::Serving;
 
 /// How long changes of the kernel may come one after another before they are looked at.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -44,6 +46,9 @@ pub(crate) struct Keeper<'a> {
     serving: Serving,
     /// What it serves; nothing after it could not begin.
     served: Vec<Bridge>,
+    discovery: Discovery,
+    /// What it has found, as told to the loops.
+    found: Found,
     watch: Watch,
     door: Door,
     end: UnixStream,
@@ -57,6 +62,7 @@ enum Woken {
     Asked,
     Changed,
     Ended,
+    Found,
 }
 
 impl<'a> Keeper<'a> {
@@ -74,19 +80,35 @@ impl<'a> Keeper<'a> {
         let plan = raise(&mut site, place, force)?.plan;
         drop(turn);
         let served: Vec<Bridge> = plan.served().cloned().collect();
-        let serving = serve(&served)?;
-        Ok(Keeper { place, site, plan, served, serving, watch, door, end, reload, _lock: lock })
+        let found = Found::new();
+        let serving = Serving::begin(&served, &found)?;
+        let discovery = Discovery::begin(&served)?;
+        Ok(Keeper {
+            place,
+            site,
+            plan,
+            served,
+            discovery,
+            found,
+            serving,
+            watch,
+            door,
+            end,
+            reload,
+            _lock: lock,
+        })
     }
 
     /// Serves until told to end. The host stays as it is then: `down` takes it back.
     pub(crate) fn stay(mut self) -> Result<(), Complaint> {
-        say::line(&format!("ready: serving {} carriers of host {}", self.served.len(), self.plan.host));
+        say::line(&format!("ready: serving {} bridges of host {}", self.served.len(), self.plan.host));
         tell_systemd(sd_notify::NotifyState::Ready);
         loop {
             match self.wait()? {
                 Woken::End => break,
-                Woken::Asked => self.door.answer(&self.serving.report()),
+                Woken::Asked => self.door.answer(self.serving.report(&self.found)),
                 Woken::Reload => self.reload(),
+                Woken::Found => self.take_prefixes(),
                 Woken::Changed => {
                     self.watch.drain();
                     self.look_again();
@@ -104,11 +126,23 @@ impl<'a> Keeper<'a> {
     }
 
     fn wait(&mut self) -> Result<Woken, Complaint> {
-        let fds =
-            [self.end.as_fd(), self.reload.as_fd(), self.door.fd(), self.serving.ended(), self.watch.fd()];
+        let [one, other] = self.serving.ended();
+        let fds = [
+            self.end.as_fd(),
+            self.reload.as_fd(),
+            self.door.fd(),
+            one,
+            other,
+            self.discovery.fd(),
+            self.watch.fd(),
+        ];
         let mut fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         wait_for(&mut fds, ROUND)?;
-        let [end, reload, asked, ended, changed] = fds.map(|fd| !fd.revents().is_empty());
+        let [end, reload, asked, one, other, found, changed] = fds.map(|fd| !fd.revents().is_empty());
+        let ended = one || other;
+        if found && !(end || reload || asked || ended) {
+            return Ok(Woken::Found);
+        }
         // Changes come in rows: whoever comes meanwhile is served first.
         let quiet = |keeper: &mut Self| -> Result<Woken, Complaint> {
             let fds = [keeper.end.as_fd(), keeper.reload.as_fd(), keeper.door.fd()];
@@ -153,6 +187,25 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
+    /// What the network offers has changed: the loops translate by it from here on.
+    fn take_prefixes(&mut self) {
+        let found = self.discovery.found();
+        for bridge in &self.served {
+            let Via::Translator(translator) = &bridge.via else { continue };
+            let prefixes = |found: &Found| {
+                let state = found.get(&bridge.name);
+                state.and_then(|state| state.found.as_ref()).map(|found| found.prefixes.clone())
+            };
+            let (before, now) = (prefixes(&self.found), prefixes(&found));
+            if before != now {
+                say::line(&render::prefixes(&bridge.name, found.get(&bridge.name)));
+                // A bridge that is gone meanwhile is not served anew by this.
+                let _ = self.serving.tell(&bridge.name, translator, &found);
+            }
+        }
+        self.found = found;
+    }
+
     /// Reads the file anew.
     fn reload(&mut self) {
         drain(&self.reload);
@@ -166,38 +219,33 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Serves what there is by now; nothing, when that can't be, until something changes.
-    fn begin_anew(&mut self) {
-        let wanted: Vec<Bridge> = self.plan.served().cloned().collect();
-        let begun = serve(&wanted).map(|serving| (serving, wanted));
-        let begun = begun.or_else(|complaint| {
-            say::aside(&render::complaint(&complaint));
-            serve(&[]).map(|serving| (serving, Vec::new()))
-        });
-        match begun {
-            Ok((serving, served)) => (self.serving, self.served) = (serving, served),
+    /// Searches for what the bridges need by now; a search that goes on keeps what it has found.
+    fn search_anew(&mut self) {
+        if self.discovery.suits(&self.served) {
+            return;
+        }
+        match Discovery::begin(&self.served) {
+            Ok(discovery) => self.discovery = discovery,
             Err(complaint) => say::aside(&render::complaint(&complaint)),
         }
     }
-}
 
-/// Opens the devices and starts the loops; the host is in step by then.
-fn serve(bridges: &[Bridge]) -> Result<Serving, Complaint> {
-    let not_served = |why: String| Complaint::NotServed(why);
-    let count = std::thread::available_parallelism().map_or(1, usize::from).min(4);
-    let mut carriers = Vec::new();
-    for bridge in bridges {
-        let carrier = &bridge.carrier;
-        carriers.push(Carrier {
-            bridge: bridge.name.clone(),
-            kind: carrier.kind,
-            local: IpAddr::V6(carrier.local),
-            remote: IpAddr::V6(carrier.remote),
-            mtu: u16::try_from(carrier.mtu.value).unwrap_or(u16::MAX),
-            queues: open_queues(&carrier.device, count).map_err(|why| not_served(why.to_string()))?,
+    /// Serves what there is by now; nothing, when that can't be, until something changes.
+    fn begin_anew(&mut self) {
+        let wanted: Vec<Bridge> = self.plan.served().cloned().collect();
+        let begun = Serving::begin(&wanted, &self.found).map(|serving| (serving, wanted));
+        let begun = begun.or_else(|complaint| {
+            say::aside(&render::complaint(&complaint));
+            Serving::begin(&[], &self.found).map(|serving| (serving, Vec::new()))
         });
+        match begun {
+            Ok((serving, served)) => {
+                (self.serving, self.served) = (serving, served);
+                self.search_anew();
+            }
+            Err(complaint) => say::aside(&render::complaint(&complaint)),
+        }
     }
-    Serving::begin(carriers).map_err(|why| not_served(why.to_string()))
 }
 
 fn wait_for(fds: &mut [PollFd<'_>], timeout: Duration) -> Result<(), Complaint> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use straddle_serve::Report;
+use serde_json::Value;
 
 use crate::complaint::Complaint;
 
@@ -19,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Service {
     /// Its process.
     pub(crate) pid: u32,
-    /// The counters of each carrier.
-    pub(crate) carriers: Vec<serde_json::Value>,
+    /// The counters of each bridge.
+    pub(crate) counters: Vec<Value>,
 }
 
 /// The listening end; its file goes when it is dropped.
@@ -54,9 +54,10 @@ impl Door {
     }
 
     /// Answers whoever has connected. One that doesn't listen to the answer has gone without it.
-    pub(super) fn answer(&self, carriers: &[Report]) {
+    pub(super) fn answer(&self, counters: Vec<Value>) {
+        let service = Service { pid: std::process::id(), counters };
         while let Ok((stream, _)) = self.listener.accept() {
-            let _ = tell(&stream, carriers);
+            let _ = tell(&stream, &service);
         }
     }
 }
@@ -67,10 +68,9 @@ impl Drop for Door {
     }
 }
 
-fn tell(mut stream: &UnixStream, carriers: &[Report]) -> std::io::Result<()> {
+fn tell(mut stream: &UnixStream, service: &Service) -> std::io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
-    let carriers = carriers.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
-    stream.write_all(&serde_json::to_vec(&Service { pid: std::process::id(), carriers })?)
+    stream.write_all(&serde_json::to_vec(service)?)
 }
 
 /// What a straddle running with this folder tells; none where none answers.

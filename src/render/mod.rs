@@ -1,12 +1,16 @@
 //! Everything that is shown to a person or written for a script, as text.
 
+mod addr;
 mod complaint;
 mod plan;
 mod status;
+mod translate;
 
+pub(crate) use addr::{addr, addr_json};
 pub(crate) use complaint::{complaint, warning};
-pub(crate) use plan::{in_step, needs_serving, plan, plan_json, taking};
+pub(crate) use plan::{in_step, needs_serving, plan, plan_json, prefixes, taking};
 pub(crate) use status::{status, status_json};
+pub(crate) use translate::{translate, translate_json, translate_totals};
 
 use anstyle::{AnsiColor, Style};
 

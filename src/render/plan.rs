@@ -1,9 +1,10 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use straddle_intent::plan::{Bridge, Make, Plan};
+use straddle_intent::plan::{Bridge, Carrier, Make, Plan, Translator, Via};
 use straddle_intent::step::Step;
 use straddle_intent::words;
+use straddle_serve::discover::State;
 
 use crate::cli::Place;
 
@@ -38,8 +39,34 @@ pub(crate) fn plan(place: &Place, plan: &Plan, notes: &[String], steps: &[Step])
 }
 
 fn bridge(bridge: &Bridge) -> String {
-    let carrier = &bridge.carrier;
-    let mut out = format!("{}: {}\n", bold(&bridge.name), bridge.part);
+    let head = format!("{}: {}\n", bold(&bridge.name), bridge.part);
+    head + &match &bridge.via {
+        Via::Carrier(carrier) => self::carrier(carrier),
+        Via::Translator(translator) => self::translator(translator),
+    }
+}
+
+fn translator(translator: &Translator) -> String {
+    let config = &translator.config;
+    let device = format!("{}, a tun device served by `straddle run`", translator.device);
+    let mut out = folded("  device  ", 10, &device);
+    let mtus = format!("{} in IPv4, {} in IPv6", config.mtu4, config.mtu6);
+    out += &folded("  MTU     ", 10, &mtus);
+    if let Some(discovers) = &translator.discovers {
+        let asked: Vec<String> = discovers.dns64.iter().map(ToString::to_string).collect();
+        let asked = if asked.is_empty() { "the host's resolvers".into() } else { asked.join(", ") };
+        let how = format!(
+            "found by `straddle run`: router advertisements on {} (RFC 8781), then ipv4only.arpa \
+             from {asked} (RFC 7050)",
+            discovers.uplink
+        );
+        out += &folded("  NAT64   ", 10, &how);
+    }
+    out
+}
+
+fn carrier(carrier: &Carrier) -> String {
+    let mut out = String::new();
     let ends = format!("{}, from {} to {}", carrier.device, carrier.local, carrier.remote);
     out += &folded("  carrier ", 10, &ends);
     let backend = &carrier.backend;
@@ -82,7 +109,7 @@ pub(crate) fn in_step(plan: &Plan) -> String {
 
 /// What an `up` alone does not do.
 pub(crate) fn needs_serving(plan: &Plan) -> String {
-    let devices: Vec<&str> = plan.served().map(|bridge| bridge.carrier.device.as_str()).collect();
+    let devices: Vec<&str> = plan.served().map(Bridge::device).collect();
     let text = format!(
         "nothing crosses {} yet: a tun device needs a process. Serve it: straddle run",
         devices.join(", ")
@@ -98,4 +125,20 @@ pub(crate) fn plan_json(plan: &Plan, notes: &[String], steps: &[Step]) -> String
         .collect();
     let value = json!({"plan": plan, "notes": notes, "steps": steps, "needs_serving": plan.needs_serving()});
     format!("{value:#}")
+}
+
+/// What a discovery has come to, in one line.
+pub(crate) fn prefixes(bridge: &str, state: Option<&State>) -> String {
+    let found = state.and_then(|state| state.found.as_ref());
+    let words = match found {
+        Some(found) => {
+            let prefixes: Vec<String> = found.prefixes.iter().map(ToString::to_string).collect();
+            format!("{bridge}: the NAT64's prefix is {} (by {})", prefixes.join(", "), found.source)
+        }
+        None => {
+            let troubles = state.map(|state| state.troubles.join("; ")).unwrap_or_default();
+            format!("{bridge}: no NAT64 is known any more. {troubles}")
+        }
+    };
+    folded("", 2, &words).trim_end().to_string()
 }

@@ -2,6 +2,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anstyle::AnsiColor;
 use serde_json::{Value, json};
+use straddle_intent::plan::{Bridge, Translator, Via};
+use straddle_serve::translator::Loss;
+use straddle_xlat::Reason;
 
 use crate::commands::Status;
 
@@ -24,14 +27,11 @@ pub(crate) fn status(status: &Status) -> String {
     };
     for bridge in &plan.bridges {
         let word = if status.left.is_empty() { good("in step") } else { bad("not in step") };
-        out += &format!(
-            "\n{}: {}\n  {word}, MTU {}\n",
-            bold(&bridge.name),
-            bridge.part,
-            bridge.carrier.mtu.value
-        );
-        if let Some(counted) = status.counters(bridge) {
-            out += &counters(&counted, bridge.carrier.mtu.value);
+        out += &format!("\n{}: {}\n  {word}, MTU {}\n", bold(&bridge.name), bridge.part, mtu(bridge));
+        match (&bridge.via, status.counters(bridge)) {
+            (Via::Carrier(carrier), Some(counted)) => out += &counters(&counted, carrier.mtu.value),
+            (Via::Translator(translator), Some(counted)) => out += &translated(translator, &counted),
+            (Via::Carrier(_) | Via::Translator(_), None) => {}
         }
     }
     if !status.left.is_empty() {
@@ -41,6 +41,49 @@ pub(crate) fn status(status: &Status) -> String {
         for (index, line) in lines.iter().enumerate() {
             out += &folded(if index == 0 { "  -" } else { "     " }, 6, line);
         }
+    }
+    out
+}
+
+fn mtu(bridge: &Bridge) -> String {
+    match &bridge.via {
+        Via::Carrier(carrier) => carrier.mtu.value.to_string(),
+        Via::Translator(translator) => {
+            format!("{} in IPv4, {} in IPv6", translator.config.mtu4, translator.config.mtu6)
+        }
+    }
+}
+
+/// What a translator has done, each counter with what it means.
+fn translated(translator: &Translator, counted: &Value) -> String {
+    let mut out = String::new();
+    for (way, words) in [("to6", "IPv4 to IPv6"), ("to4", "IPv6 to IPv4")] {
+        let number = |key: &str| counted[way][key].as_u64().unwrap_or(0);
+        out += &format!("  {words}: {} packets, {}\n", number("packets"), bytes(number("bytes")));
+    }
+    if let Some(answers @ 1..) = counted["answers"].as_u64() {
+        out += &format!("  {answers} answers of its own: ICMP errors and echo replies\n");
+    }
+    if translator.discovers.is_some() {
+        let prefixes: Vec<&str> =
+            counted["prefixes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let from = counted["prefix_from"].as_str().map(|from| format!(", by {from}")).unwrap_or_default();
+        let found =
+            if prefixes.is_empty() { "none was found yet".into() } else { prefixes.join(", ") + &from };
+        out += &folded("  ", 4, &format!("NAT64 prefix: {found}"));
+    }
+    for trouble in counted["troubles"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        out += &folded("  ", 4, trouble);
+    }
+    if let Some(why) = &translator.aside {
+        out += &folded("  ", 4, &format!("stands aside: {why}"));
+    }
+    for count in counted["drops"].as_array().into_iter().flatten() {
+        let name = count[0].as_str().unwrap_or_default();
+        let meaning = Reason::ALL.iter().find(|reason| reason.name() == name).map(|reason| reason.describe());
+        let loss = Loss::ALL.iter().find(|reason| reason.name() == name).map(|reason| reason.describe());
+        let meaning = meaning.or(loss).unwrap_or_default();
+        out += &folded("  ", 4, &format!("{name} {}: {meaning}", count[1]));
     }
     out
 }
