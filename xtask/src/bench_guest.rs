@@ -129,11 +129,12 @@ fn report(ways: &[Way]) {
     println!("Mbit/s received: medians of {ROUNDS} rounds, each way in turn\n");
     println!("{:16} {:>22} {:>32}", "", LOADS[0].1, LOADS[1].1);
     println!("{:16} {:>14} {:>7} {:>14} {:>10} {:>6}", "", "Mbit/s", "ratio", "Mbit/s", "packets/s", "ratio");
-    let Some(plain) = ways.first().map(|way| way.figures.each_ref().map(|list| crate::median(list))) else {
+    let Some(plain) = ways.first().map(|way| way.figures.each_ref().map(|list| crate::bench::median(list)))
+    else {
         return;
     };
     for way in ways {
-        let [tcp, udp] = way.figures.each_ref().map(|list| crate::median(list));
+        let [tcp, udp] = way.figures.each_ref().map(|list| crate::bench::median(list));
         let packets = udp * 1e6 / (64.0 * 8.0);
         println!(
             "{:16} {tcp:>14.0} {:>7.2} {udp:>14.2} {packets:>10.0} {:>6.2}",

@@ -30,10 +30,3 @@ fn main() -> ExitCode {
 
 /// How a task ends: well, or in words.
 type Done = Result<(), String>;
-
-/// The middle of a list of odd length.
-fn median(list: &[f64]) -> f64 {
-    let mut sorted = list.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
-}

@@ -17,22 +17,35 @@ const FUNCTION: usize = 70;
 const ARROWS: &[(&str, &[&str])] = &[
     ("straddle-wire", &[]),
     ("straddle-encap", &["straddle-wire"]),
-    ("straddle-intent", &["straddle-encap"]),
+    ("straddle-xlat", &["straddle-wire"]),
+    ("straddle-intent", &["straddle-encap", "straddle-xlat"]),
     ("straddle-kernel", &["straddle-intent"]),
-    ("straddle-serve", &["straddle-encap", "straddle-wire"]),
+    ("straddle-serve", &["straddle-encap", "straddle-wire", "straddle-xlat"]),
     ("straddle-lab", &[]),
-    ("straddle", &["straddle-encap", "straddle-intent", "straddle-kernel", "straddle-lab", "straddle-serve"]),
-    ("xtask", &["straddle-lab"]),
+    (
+        "straddle",
+        &[
+            "straddle-encap",
+            "straddle-intent",
+            "straddle-kernel",
+            "straddle-lab",
+            "straddle-serve",
+            "straddle-wire",
+            "straddle-xlat",
+        ],
+    ),
+    ("xtask", &["straddle-lab", "straddle-kernel", "straddle-serve", "straddle-xlat"]),
 ];
 
 /// Words that a folder's code does not contain.
 const ABSENCES: &[(&str, &[&str], &str)] = &[
     ("crates/wire/src", EFFECTS, "wire opens nothing, asks for no time and spawns nothing"),
     ("crates/encap/src", EFFECTS, "encap opens nothing, asks for no time and spawns nothing"),
+    ("crates/xlat/src", EFFECTS, "xlat opens nothing, asks for no time and spawns nothing"),
     ("crates/intent/src", EFFECTS, "intent opens nothing, asks for no time and spawns nothing"),
     ("crates/intent/src", &["netlink", "libc::", "ioctl"], "intent knows no netlink number"),
     ("crates/kernel/src", RECIPES, "kernel knows no recipe"),
-    ("crates/kernel/src", &["straddle_wire", "straddle_encap"], "kernel reads no packet"),
+    ("crates/kernel/src", &["straddle_wire", "straddle_encap", "straddle_xlat"], "kernel reads no packet"),
     ("crates/serve/src", &["netlink", "/proc/sys", "nftables"], "serve changes no kernel configuration"),
     ("crates", PRINTS, "only src/ prints"),
     ("lab/src", PRINTS, "only src/ prints"),

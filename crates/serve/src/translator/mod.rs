@@ -2,7 +2,6 @@
 //! other version. One thread for each queue: it reads, translates and writes, so a flow, which the
 //! kernel keeps in one queue, keeps its order.
 
-mod courtesy;
 mod loss;
 mod outlet;
 mod queue;

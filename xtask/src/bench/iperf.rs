@@ -1,0 +1,94 @@
+//! One iperf3 server for a whole benchmark, and what its clients measure.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use straddle_lab::LabError;
+use straddle_lab::host::Host;
+use straddle_lab::process::Process;
+use straddle_lab::wait;
+
+/// Which way the bytes go.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Direction {
+    /// From the client to the server.
+    There,
+    /// From the server to the client.
+    Back,
+}
+
+/// What is sent for a second.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Load {
+    /// So many TCP flows, as fast as they go; measured in Gbit/s.
+    Tcp(usize),
+    /// UDP datagrams of 64 bytes, as fast as they go; measured in thousands of packets per second.
+    Udp,
+}
+
+/// Starts the server; it ends with the value.
+pub(super) fn server(host: &Host, directory: &std::path::Path) -> Result<Process, LabError> {
+    let mut command = host.command("iperf3");
+    command.args(["-s", "--forceflush"]);
+    let mut process = Process::start(command, &directory.join("iperf3.log"))?;
+    process.says("listening on", Duration::from_secs(5))?;
+    Ok(process)
+}
+
+/// The two hosts of a measurement.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pair<'a> {
+    /// Where iperf3's client runs.
+    pub(super) client: &'a Host,
+    /// Where its server does.
+    pub(super) server: &'a Host,
+}
+
+/// Measures once; 0 where no connection came about.
+pub(super) fn measure(
+    hosts: Pair<'_>,
+    target: &str,
+    load: Load,
+    direction: Direction,
+) -> Result<f64, LabError> {
+    let mut words = vec!["iperf3", "-J", "-t", "1", "--connect-timeout", "3000", "-c", target];
+    let flows;
+    match load {
+        Load::Tcp(count) => {
+            flows = count.to_string();
+            words.extend(["-P", &flows]);
+        }
+        Load::Udp => words.extend(["-u", "-l", "64", "-b", "0"]),
+    }
+    let receiver = match direction {
+        Direction::There => hosts.server,
+        Direction::Back => {
+            words.push("-R");
+            hosts.client
+        }
+    };
+    let (before, mut start) = (datagrams(receiver)?, Instant::now());
+    // The server is busy for a moment after each test.
+    let answer = wait::until("an answer of iperf3", Duration::from_secs(10), || {
+        start = Instant::now();
+        let output = hosts.client.try_run(&words).ok()?;
+        let answer: Value = serde_json::from_str(&output.stdout).ok()?;
+        let busy = answer["error"].as_str().is_some_and(|error| error.contains("busy"));
+        (!busy).then_some(answer)
+    })?;
+    Ok(match load {
+        Load::Tcp(_) => answer["end"]["sum_received"]["bits_per_second"].as_f64().unwrap_or(0.0) / 1e9,
+        // Under a flood the word to end comes late, so the second may be longer.
+        Load::Udp => (datagrams(receiver)? - before) / start.elapsed().as_secs_f64() / 1e3,
+    })
+}
+
+/// UDP datagrams that programs of this host have received so far. (What iperf3 itself says of a flood is
+/// at times more than was sent.)
+fn datagrams(host: &Host) -> Result<f64, LabError> {
+    let v4 = host.run(&["cat", "/proc/net/snmp"])?.stdout;
+    let v6 = host.run(&["cat", "/proc/net/snmp6"])?.stdout;
+    let v4 = v4.lines().filter_map(|line| line.strip_prefix("Udp: ")?.split(' ').next()?.parse::<f64>().ok());
+    let v6 = v6.lines().filter_map(|line| line.strip_prefix("Udp6InDatagrams")?.trim().parse::<f64>().ok());
+    Ok(v4.chain(v6).sum())
+}

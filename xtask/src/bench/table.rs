@@ -1,0 +1,40 @@
+//! Medians and ratios, at most 80 columns wide.
+
+use super::median;
+
+/// What one way has measured: for each figure a number from each round.
+pub(super) type Way = Vec<Vec<f64>>;
+
+/// Prints a line for each figure: the medians of all three ways, and the ratios of the first, which is
+/// under test, to the two others.
+pub(super) fn print(names: [&str; 3], figures: &[&str], ways: &[Way; 3]) {
+    let [tested, plain, other] = names;
+    println!(
+        "{:24}{tested:>10}{plain:>10}{other:>10}{:>13}{:>13}",
+        "",
+        format!("of {plain}"),
+        format!("of {other}")
+    );
+    for (index, figure) in figures.iter().enumerate() {
+        let medians = ways.each_ref().map(|way| way.get(index).map_or(f64::NAN, |list| median(list)));
+        let [mine, plain, other] = medians;
+        println!(
+            "{figure:24}{mine:>10.2}{plain:>10.2}{other:>10.2}{:>13.2}{:>13.2}",
+            mine / plain,
+            mine / other
+        );
+    }
+}
+
+/// Prints every number, for whoever doubts a median.
+pub(super) fn print_rounds(names: [&str; 3], figures: &[&str], ways: &[Way; 3]) {
+    println!("\nall rounds:");
+    for (index, figure) in figures.iter().enumerate() {
+        println!("  {figure}");
+        for (name, way) in names.iter().zip(ways) {
+            let list = way.get(index).map_or(&[][..], Vec::as_slice);
+            let numbers: String = list.iter().map(|number| format!("{number:>9.2}")).collect();
+            println!("    {name:9}{numbers}");
+        }
+    }
+}
