@@ -24,14 +24,15 @@ impl Live {
         Ok(Live { socket: Socket::open()? })
     }
 
-    /// Devices and addresses alone: whose host this is. Needs no rights.
+    /// Devices, addresses and routes alone: whose host this is, and what it sees. Needs no rights.
     ///
     /// # Errors
     /// When the kernel can't be asked.
     pub fn addresses(&mut self) -> Result<Snapshot, Error> {
         let (links, names) = link::dump(&mut self.socket)?;
         let addresses = address::dump(&mut self.socket, &names)?;
-        Ok(Snapshot { links, addresses, ..Snapshot::default() })
+        let routes = route::dump(&mut self.socket, &names)?;
+        Ok(Snapshot { links, addresses, routes, ..Snapshot::default() })
     }
 
     /// What each of these devices has carried, by its name; one that is missing is left out.
