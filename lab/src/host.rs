@@ -1,7 +1,7 @@
 //! A host: one network namespace, with what one does inside it.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 
 use crate::command::{Output, run};
+use crate::report::Check;
 use crate::{LabError, tools};
 
 /// A network namespace of the lab. Cloning names it again; the [`Guard`](crate::guard::Guard) owns it.
@@ -17,11 +18,17 @@ use crate::{LabError, tools};
 pub struct Host {
     name: &'static str,
     namespace: String,
+    resolvers: Option<PathBuf>,
 }
 
 impl Host {
     pub(crate) fn new(name: &'static str, namespace: String) -> Host {
-        Host { name, namespace }
+        Host { name, namespace, resolvers: None }
+    }
+
+    /// The same with a `resolv.conf` of its own for every command that runs inside.
+    pub(crate) fn with_resolvers(self, file: PathBuf) -> Host {
+        Host { resolvers: Some(file), ..self }
     }
 
     /// What the host is in the world: "lender", "client".
@@ -40,7 +47,12 @@ impl Host {
     #[must_use]
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.namespace]).arg(program.as_ref());
+        command.args(["netns", "exec", &self.namespace]);
+        if let Some(file) = &self.resolvers {
+            // `ip netns exec` gives its command a mount namespace, so nobody else sees this.
+            command.args(["sh", "-c", "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\""]).arg(file);
+        }
+        command.arg(program.as_ref());
         command.env_remove("SSH_CONNECTION").env_remove("SSH_CLIENT").env("LC_ALL", "C");
         command.env("PATH", tools::path());
         command
@@ -136,6 +148,24 @@ impl Host {
         let mut output = self.inside(|| run(command, input, LIMIT))??;
         output.command = format!("{}: {}", self.name, output.command);
         output.good()
+    }
+
+    /// How many processes of this program run inside.
+    pub(crate) fn processes_of(&self, exe: &Path) -> Result<usize, LabError> {
+        let pids = self.direct(&["ip", "netns", "pids", &self.namespace], "")?.stdout;
+        let runs_it =
+            |pid: &&str| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program == exe);
+        Ok(pids.split_whitespace().filter(runs_it).count())
+    }
+
+    /// No process of this program may run inside.
+    pub(crate) fn without(&self, exe: &Path) -> Result<Check, LabError> {
+        let left = self.processes_of(exe)?;
+        Ok(Check::new(
+            format!("no process is left on the {}", self.name),
+            left == 0,
+            format!("{left} processes"),
+        ))
     }
 
     /// Moves the calling thread, which should be one made for the purpose, into the namespace.

@@ -4,6 +4,7 @@
 //! This crate prints nothing, touches no namespace that it did not make, and leaves none behind
 //! (see [`guard`]). It knows the straddle binary only by its command line.
 
+pub mod advertiser;
 pub mod guard;
 pub mod host;
 pub mod probe;
@@ -17,14 +18,24 @@ pub mod world;
 
 mod attempt;
 mod borrow;
+mod clat;
 mod command;
 mod error;
 mod ethernet;
+mod jool;
+mod names;
+mod peer;
+mod question;
+mod siit;
+mod tayga;
 mod tools;
 
 pub use attempt::borrow_bridge;
 pub use borrow::{BorrowOptions, borrow};
+pub use clat::{ClatOptions, ClatVariant, clat};
 pub use command::Output;
 pub use error::LabError;
+pub use peer::Peer;
 pub use report::{Check, Report};
+pub use siit::{SIIT_CONFIG, SiitOptions, siit};
 pub use straddle::Carrier;

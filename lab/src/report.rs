@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::LabError;
 use crate::host::Host;
 use crate::probe::{Hop, Load, Ping, Throughput, ping, throughput, trace};
+use crate::state::HostState;
 use crate::switch::Frames;
 use crate::world::{BORROWED, CLIENT, World};
 
@@ -50,12 +51,23 @@ pub struct Check {
     pub ok: bool,
     /// What was measured.
     pub measured: String,
+    /// What the same measurement gave before `up`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
 }
 
 impl Check {
     /// A check.
     pub fn new(name: impl Into<String>, ok: bool, measured: impl Into<String>) -> Check {
-        Check { name: name.into(), ok, measured: measured.into() }
+        Check { name: name.into(), ok, measured: measured.into(), before: None }
+    }
+
+    /// Nothing of the kernel's state may differ from what it was.
+    pub(crate) fn unchanged(before: &HostState, host: &Host) -> Result<Check, LabError> {
+        let changes = before.difference(&HostState::read(host)?);
+        let name = format!("down leaves no trace on the {}", host.name());
+        let measured = if changes.is_empty() { "nothing differs".into() } else { changes.join("\n") };
+        Ok(Check::new(name, changes.is_empty(), measured))
     }
 }
 
@@ -133,7 +145,13 @@ pub struct Kept {
 impl Kept {
     /// Leaves the world standing.
     pub(crate) fn keep(world: World) -> Result<Kept, LabError> {
-        let enter = world.hosts().map(|host| format!("sudo ip netns exec {} bash", host.namespace()));
-        Ok(Kept { enter: enter.collect(), remove: world.keep()? })
+        let enter = Kept::ways_in(world.hosts());
+        Ok(Kept { enter, remove: world.keep()? })
+    }
+
+    /// The commands that enter hosts.
+    pub(crate) fn ways_in<'a>(hosts: impl IntoIterator<Item = &'a Host>) -> Vec<String> {
+        let enter = |host: &Host| format!("sudo ip netns exec {} bash", host.namespace());
+        hosts.into_iter().map(enter).collect()
     }
 }

@@ -68,7 +68,15 @@ impl Straddle {
     /// # Errors
     /// When the file cannot be written.
     pub fn with_config(world: &World, exe: &Path, text: &str) -> Result<Straddle, LabError> {
-        let directory = world.directory().to_path_buf();
+        Straddle::within(world.directory(), exe, text)
+    }
+
+    /// Writes a file into the directory of any world.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn within(directory: &Path, exe: &Path, text: &str) -> Result<Straddle, LabError> {
+        let directory = directory.to_path_buf();
         let file = directory.join(CONFIG);
         fs::write(&file, text).map_err(LabError::io(format!("writing {}", file.display())))?;
         Ok(Straddle { exe: exe.to_path_buf(), directory })

@@ -9,11 +9,16 @@ pub(crate) fn ready() -> Result<(), LabError> {
     if !rustix::process::geteuid().is_root() {
         return Err(LabError::NotRoot);
     }
-    complete(installed)
+    complete(&TOOLS, installed)
 }
 
-fn complete(installed: impl Fn(&str) -> bool) -> Result<(), LabError> {
-    let missing: Vec<_> = TOOLS.iter().filter(|(tool, _)| !installed(tool)).collect();
+/// Refuses to begin without one of these too.
+pub(crate) fn ready_for(tools: &[(&str, &str)]) -> Result<(), LabError> {
+    complete(tools, installed)
+}
+
+fn complete(tools: &[(&str, &str)], installed: impl Fn(&str) -> bool) -> Result<(), LabError> {
+    let missing: Vec<_> = tools.iter().filter(|(tool, _)| !installed(tool)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -52,14 +57,18 @@ const TOOLS: [(&str, &str); 10] = [
     ("setsid", "util-linux"),
 ];
 
+/// What the worlds with a translator need besides.
+pub(crate) const TRANSLATION: [(&str, &str); 3] =
+    [("mount", "mount"), ("tayga", "tayga"), ("unbound", "unbound")];
+
 #[cfg(test)]
 mod tests {
-    use super::complete;
+    use super::{TOOLS, complete};
 
     #[test]
     fn every_missing_tool_is_named_with_its_package() {
-        assert!(complete(|_| true).is_ok());
-        let error = complete(|tool| !["ip", "ss", "nginx"].contains(&tool)).unwrap_err();
+        assert!(complete(&TOOLS, |_| true).is_ok());
+        let error = complete(&TOOLS, |tool| !["ip", "ss", "nginx"].contains(&tool)).unwrap_err();
         let expected = "the lab needs ip, ss, nginx; on Debian: apt-get install iproute2 nginx-light";
         assert_eq!(error.to_string(), expected);
     }

@@ -10,7 +10,12 @@
 //!                                2001:db8:eec0::2, no IPv4
 //! ```
 
+mod access;
+mod data_centre;
 mod links;
+
+pub use access::{Access, Network};
+pub use data_centre::DataCentre;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
@@ -39,6 +44,9 @@ pub const BORROWER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xeec0, 0, 0, 0, 0,
 pub const LENDER_MAC: &str = "02:00:00:00:00:02";
 /// The name of both hosts' uplinks.
 pub const UPLINK: &str = "eth0";
+
+/// The prefix that IPv4 addresses are put into (RFC 6052), in the worlds with a translator.
+pub const PREFIX64: &str = "2001:db8:64::/96";
 
 /// How long the way between the hosts is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -43,9 +43,11 @@ fn tried(options: &Lab) -> Result<Report, LabError> {
                 Knowledge::Dns64 => ClatVariant::Dns64,
                 Knowledge::Routed => ClatVariant::Routed,
             };
-            clat(&ClatOptions { variant, by_hand: false, keep: shown.keep }, &exe, &mut progress)
+            clat(&ClatOptions { variant, keep: shown.keep, ..ClatOptions::default() }, &exe, &mut progress)
         }
-        Lab::Siit { shown } => siit(&SiitOptions { by_hand: false, keep: shown.keep }, &exe, &mut progress),
+        Lab::Siit { shown } => {
+            siit(&SiitOptions { keep: shown.keep, ..SiitOptions::default() }, &exe, &mut progress)
+        }
     }
 }
 

@@ -6,18 +6,9 @@
 //!              └────────────── borrower
 //! ```
 
-use straddle_lab::{BorrowOptions, Carrier, Report, borrow, borrow_bridge};
+use straddle_lab::{BorrowOptions, Carrier, borrow, borrow_bridge};
 
-use crate::{exe, turn};
-
-#[track_caller]
-fn good(report: &Report) {
-    let bad: Vec<_> = report.checks.iter().filter(|check| !check.ok).collect();
-    assert!(bad.is_empty(), "{bad:#?}\n{report}");
-    for line in report.to_string().lines() {
-        assert!(line.chars().count() <= 80, "wider than 80 columns: {line}");
-    }
-}
+use crate::{exe, good, turn};
 
 fn moves_and_returns(carrier: Carrier) {
     let options = BorrowOptions { carrier, ..BorrowOptions::default() };

@@ -8,12 +8,14 @@ mod borrow;
 mod carrier;
 #[path = "../common/choice.rs"]
 mod choice;
+mod clat;
 mod crash;
 mod foreign;
 mod guard;
 #[path = "../common/pair.rs"]
 mod pair;
 mod path;
+mod siit;
 mod trace_free;
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -29,7 +31,7 @@ use straddle_lab::process::Process;
 use straddle_lab::state::HostState;
 use straddle_lab::straddle::Straddle;
 use straddle_lab::world::{World, WorldOptions};
-use straddle_lab::{Carrier, LabError};
+use straddle_lab::{Carrier, LabError, Report};
 
 /// The binary under test.
 fn exe() -> &'static Path {
@@ -68,6 +70,16 @@ impl Moved {
         self.straddle.on(&self.world.borrower).down()?;
         self.running.into_iter().try_for_each(|process| process.ends(Duration::from_secs(10)))?;
         Ok(self.world)
+    }
+}
+
+/// Every check is good, and the page is as wide as a terminal.
+#[track_caller]
+fn good(report: &Report) {
+    let bad: Vec<_> = report.checks.iter().filter(|check| !check.ok).collect();
+    assert!(bad.is_empty(), "{bad:#?}\n{report}");
+    for line in report.to_string().lines() {
+        assert!(line.chars().count() <= 80, "wider than 80 columns: {line}");
     }
 }
 

@@ -47,10 +47,7 @@ pub(super) fn moved(world: &World, carrier: Carrier, traffic: &BeforeAfter) -> R
 pub(super) fn nobody_stays(world: &World, exe: &Path) -> Result<Check, LabError> {
     let mut left = 0;
     for host in [&world.lender, &world.borrower] {
-        let pids = host.direct(&["ip", "netns", "pids", host.namespace()], "")?.stdout;
-        let is_ours =
-            |pid: &&str| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|path| path == exe);
-        left += pids.split_whitespace().filter(is_ours).count();
+        left += host.processes_of(exe)?;
     }
     let measured = format!("{left} processes, carriers of the kernel's own");
     Ok(Check::new("`up` alone is enough: no process stays", left == 0, measured))
@@ -68,10 +65,7 @@ pub(super) fn watched(watch: Watch) -> Result<Check, LabError> {
 pub(super) fn returned(world: &World, before: &[HostState; 2]) -> Result<Vec<Check>, LabError> {
     let mut checks = Vec::new();
     for (host, before) in [&world.lender, &world.borrower].into_iter().zip(before) {
-        let changes = before.difference(&HostState::read(host)?);
-        let name = format!("down leaves no trace on the {}", host.name());
-        let measured = if changes.is_empty() { "nothing differs".into() } else { changes.join("\n") };
-        checks.push(Check::new(name, changes.is_empty(), measured));
+        checks.push(Check::unchanged(before, host)?);
     }
     let back = ping(&world.client, BORROWED.into(), 20)?;
     checks.push(pinged("the lender answers at its address again", back));

@@ -31,33 +31,70 @@ pub fn download(
     target: IpAddr,
     directory: &Path,
 ) -> Result<Download, LabError> {
-    let site = Site::lay_out(&directory.join(format!("nginx-{}", server.name())))?;
-    let mut command = server.command("nginx");
-    command.arg("-p").arg(&site.root).arg("-c").arg("nginx.conf").args(["-e", "error.log"]);
-    let nginx = Process::start(command, &site.root.join("nginx.out"))?;
-    wait::until("nginx to listen", START, || {
-        let listening = server.run(&["ss", "-Htln", "sport = :80"]).ok()?;
-        (!listening.stdout.trim().is_empty()).then_some(())
-    })?;
-    let fetched = fetch(client, target, &site)?;
-    nginx.stop(START)?;
+    let serving = Serving::start(server, directory)?;
+    let fetched = serving.fetch(client, &[], &authority(target))?;
+    serving.stop()?;
     Ok(fetched)
 }
 
-fn fetch(client: &Host, target: IpAddr, site: &Site) -> Result<Download, LabError> {
-    let copy = site.root.join("copy");
-    let (url, copied) = (format!("http://{target}/file"), copy.to_string_lossy());
-    let words = ["curl", "-sS", "-m", "10", "-o", &copied, "-w", "%{time_total}", &url];
-    let output = client.try_run(&words)?;
-    let arrived = fs::read(&copy).unwrap_or_default();
-    Ok(Download {
-        bytes: arrived.len().try_into().unwrap_or(u64::MAX),
-        intact: output.status.success() && arrived == site.file,
-        seconds: output.stdout.trim().parse().unwrap_or_default(),
-    })
+/// An address as it stands in a URL (RFC 3986 §3.2.2).
+pub(crate) fn authority(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
 }
 
+/// A running nginx that serves a file of 1 MB over both families.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    nginx: Process,
+    site: Site,
+}
+
+impl Serving {
+    pub(crate) fn start(server: &Host, directory: &Path) -> Result<Serving, LabError> {
+        let site = Site::lay_out(&directory.join(format!("nginx-{}", server.name())))?;
+        let mut command = server.command("nginx");
+        command.arg("-p").arg(&site.root).arg("-c").arg("nginx.conf").args(["-e", "error.log"]);
+        let nginx = Process::start(command, &site.root.join("nginx.out"))?;
+        wait::until("nginx to listen", START, || {
+            let listening = server.run(&["ss", "-Htln", "sport = :80"]).ok()?;
+            (!listening.stdout.trim().is_empty()).then_some(())
+        })?;
+        Ok(Serving { nginx, site })
+    }
+
+    /// Fetches the file with a real curl, with these options, from a host that may be a name.
+    pub(crate) fn fetch(
+        &self,
+        client: &Host,
+        options: &[&str],
+        authority: &str,
+    ) -> Result<Download, LabError> {
+        let site = &self.site;
+        let copy = site.root.join("copy");
+        // The copy of an earlier download must not pass for this one's.
+        let _ = fs::remove_file(&copy);
+        let (url, copied) = (format!("http://{authority}/file"), copy.to_string_lossy());
+        let mut words = vec!["curl", "-sS", "-m", "10", "-o", &copied, "-w", "%{time_total}"];
+        words.extend(options);
+        words.push(&url);
+        let output = client.try_run(&words)?;
+        let arrived = fs::read(&copy).unwrap_or_default();
+        Ok(Download {
+            bytes: arrived.len().try_into().unwrap_or(u64::MAX),
+            intact: output.status.success() && arrived == site.file,
+            seconds: output.stdout.trim().parse().unwrap_or_default(),
+        })
+    }
+
+    pub(crate) fn stop(self) -> Result<(), LabError> {
+        self.nginx.stop(START).map(drop)
+    }
+}
 /// What nginx serves, and where.
+#[derive(Debug)]
 struct Site {
     root: PathBuf,
     file: Vec<u8>,
@@ -70,8 +107,6 @@ impl Site {
         fs::create_dir_all(root.join("site")).map_err(doing())?;
         fs::write(root.join("site/file"), &file).map_err(doing())?;
         fs::write(root.join("nginx.conf"), CONFIGURATION).map_err(doing())?;
-        // The copy of an earlier download must not pass for this one's.
-        let _ = fs::remove_file(root.join("copy"));
         Ok(Site { root: root.to_path_buf(), file })
     }
 }
@@ -98,6 +133,6 @@ http {
     fastcgi_temp_path fastcgi;
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
-    server { listen 80; root site; }
+    server { listen 80; listen [::]:80; root site; }
 }
 ";

@@ -1,5 +1,5 @@
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::num::NonZeroU32;
 use std::thread;
 use std::time::Duration;
@@ -29,38 +29,47 @@ pub struct Exchange {
 }
 
 /// Sends a datagram of `size` bytes of payload to `target`, which `server` answers with the same
-/// bytes.
+/// bytes. With UDP the server may be of the other family: who asks is then behind a translator.
 ///
 /// # Errors
 /// When a socket cannot be made.
 pub fn exchange(
     client: &Host,
     server: &Host,
-    target: Ipv4Addr,
+    target: impl Into<IpAddr>,
     kind: Kind,
     size: usize,
 ) -> Result<Exchange, LabError> {
+    let target = target.into();
     let doing = || LabError::io(format!("opening a socket for {kind:?}"));
-    let there = client.inside(|| open(kind, 0))?.map_err(doing())?;
-    let here = server.inside(|| open(kind, UDP_PORT))?.map_err(doing())?;
+    let there = client.inside(|| open(kind, target))?.map_err(doing())?;
+    let here = server.inside(|| open(kind, Ipv6Addr::UNSPECIFIED.into()))?.map_err(doing())?;
     let payload: Vec<u8> = (0..=u8::MAX).cycle().take(size).collect();
-    let port = if kind == Kind::Udp { UDP_PORT } else { 0 };
+    let port = match kind {
+        Kind::Udp => here.local_addr().map_err(doing())?.port(),
+        Kind::Protocol(_) => 0,
+    };
     // A refusal, such as "no route to host", is silence to the other side.
-    let _ = there.send_to(&payload, (target, port));
-    let asker = receive(&here, kind, &payload);
+    let sent = there.send_to(&payload, (target, port));
+    let asker = sent.ok().and_then(|_| receive(&here, kind, &payload));
     let answer = asker.and_then(|asker| {
         here.send_to(&payload, asker).ok()?;
         receive(&there, kind, &payload)
     });
     Ok(Exchange {
-        seen_by_server: asker.map(|address| address.ip()),
+        seen_by_server: asker.map(|address| address.ip().to_canonical()),
         seen_by_client: answer.map(|address| address.ip()),
     })
 }
 
-fn open(kind: Kind, port: u16) -> io::Result<UdpSocket> {
+/// A socket of the family of `peer`; of both families where that is IPv6 and the kind is UDP.
+fn open(kind: Kind, peer: IpAddr) -> io::Result<UdpSocket> {
+    let any: IpAddr = match peer {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
     let socket = match kind {
-        Kind::Udp => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?,
+        Kind::Udp => UdpSocket::bind((any, 0))?,
         Kind::Protocol(number) => {
             let protocol = NonZeroU32::new(number.into()).map(Protocol::from_raw);
             let flags = SocketFlags::CLOEXEC;
@@ -98,19 +107,22 @@ pub struct Stream {
     pub mss: Option<u16>,
 }
 
-/// Opens a TCP connection to `target`, which `server` accepts, and carries a few bytes both ways.
+/// Opens a TCP connection to `target`, which `server` accepts by either family, and carries a few bytes
+/// both ways.
 /// `None` when no connection came about or the bytes did not arrive.
 ///
 /// # Errors
 /// When the listening socket cannot be made or `ss` cannot be run.
 pub fn stream(client: &Host, server: &Host, target: IpAddr) -> Result<Option<Stream>, LabError> {
     let listener = server
-        .inside(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)))?
+        .inside(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)))?
         .map_err(LabError::io("listening on TCP"))?;
     let port = listener.local_addr().map_err(LabError::io("listening on TCP"))?.port();
+    let connected = client.inside(|| TcpStream::connect_timeout(&(target, port).into(), CONNECT))?;
+    let Ok(connected) = connected else { return Ok(None) };
     thread::scope(|scope| {
         let accepted = scope.spawn(move || accept(&listener));
-        let asked = client.inside(|| ask((target, port).into()).ok())?;
+        let asked = ask(connected).ok();
         let peer = asked.as_ref().and_then(|stream| stream.peer_addr().ok());
         let mss = segment_size(client, port)?;
         // The server waits for the end of the stream.
@@ -131,11 +143,10 @@ fn accept(listener: &TcpListener) -> Option<IpAddr> {
     stream.write_all(&greeting).ok()?;
     // Keeps the connection until the other side has looked at it and closes.
     let _ = stream.read(&mut greeting);
-    Some(from.ip())
+    Some(from.ip().to_canonical())
 }
 
-fn ask(target: SocketAddr) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect_timeout(&target, CONNECT)?;
+fn ask(mut stream: TcpStream) -> io::Result<TcpStream> {
     stream.set_read_timeout(Some(ANSWER))?;
     stream.write_all(GREETING)?;
     let mut greeting = [0; GREETING.len()];
@@ -150,7 +161,6 @@ fn segment_size(client: &Host, port: u16) -> Result<Option<u16>, LabError> {
     Ok(words.find_map(|word| word.strip_prefix("mss:")).and_then(|mss| mss.parse().ok()))
 }
 
-const UDP_PORT: u16 = 4_000;
 const GREETING: &[u8] = b"hello";
 const ANSWER: Duration = Duration::from_secs(1);
 const CONNECT: Duration = Duration::from_secs(3);

@@ -14,6 +14,8 @@ use crate::process::Process;
 pub enum Load {
     /// One TCP connection, as fast as it goes.
     Tcp,
+    /// The same, but the server sends: for a client that nobody can open a connection to.
+    TcpBack,
     /// UDP datagrams of 1,400 bytes at [`Load::UDP_MBITS`].
     Udp,
     /// UDP datagrams of 64 bytes, as many as the sender can make.
@@ -55,6 +57,7 @@ pub fn throughput(
     let rate = format!("{}M", Load::UDP_MBITS);
     match load {
         Load::Tcp => {}
+        Load::TcpBack => words.push("-R"),
         Load::Udp => words.extend(["-u", "-l", "1400", "-b", &rate]),
         Load::SmallUdp => words.extend(["-u", "-l", "64", "-b", "0"]),
     }
@@ -76,7 +79,7 @@ fn received(answer: &Value, load: Load) -> Option<Throughput> {
     let end = answer.get("end")?;
     let number = |sum: &str, key: &str| end.get(sum)?.get(key)?.as_f64();
     match load {
-        Load::Tcp => Some(Throughput {
+        Load::Tcp | Load::TcpBack => Some(Throughput {
             bits_per_second: number("sum_received", "bits_per_second")?,
             lost_percent: 0.0,
         }),

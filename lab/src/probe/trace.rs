@@ -16,14 +16,19 @@ pub struct Hop {
     pub rtt_ms: Option<f64>,
 }
 
-/// The hops to `target`, the target included, as a real traceroute with ICMP echo sees them.
+/// The hops to `target`, the target included, as a real traceroute with ICMP echo sees them; none where the
+/// host has no route.
 ///
 /// # Errors
-/// When traceroute fails.
+/// When traceroute fails for another reason.
 pub fn trace(from: &Host, target: IpAddr) -> Result<Vec<Hop>, LabError> {
     let target = target.to_string();
     let words = ["traceroute", "-n", "-I", "-q", "1", "-w", "1", "-m", "12", &target];
-    Ok(hops(&from.run(&words)?.stdout))
+    let output = from.try_run(&words)?;
+    if output.stderr.contains("Network is unreachable") {
+        return Ok(Vec::new());
+    }
+    Ok(hops(&output.good()?.stdout))
 }
 
 fn hops(text: &str) -> Vec<Hop> {

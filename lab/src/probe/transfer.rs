@@ -1,5 +1,5 @@
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,24 +18,24 @@ pub fn transfer(
     bytes: usize,
 ) -> Result<Option<Duration>, LabError> {
     let doing = || LabError::io("listening on TCP");
-    let listener = server.inside(|| TcpListener::bind((any(target), 0)))?.map_err(doing())?;
+    let listener = server.inside(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)))?.map_err(doing())?;
     let port = listener.local_addr().map_err(doing())?.port();
     let sent: Vec<u8> = pattern().take(bytes).collect();
+    let start = Instant::now();
+    let connected = client.inside(|| TcpStream::connect_timeout(&(target, port).into(), CONNECT))?;
+    let Ok(connected) = connected else { return Ok(None) };
     thread::scope(|scope| {
-        let start = Instant::now();
         let arrived = scope.spawn(move || take(&listener));
-        client.inside(|| give((target, port).into(), &sent))?;
+        give(connected, &sent);
         let arrived = arrived.join().ok().flatten();
         Ok((arrived.as_ref() == Some(&sent)).then(|| start.elapsed()))
     })
 }
 
 /// What has not gone through is seen by what arrives.
-fn give(target: SocketAddr, bytes: &[u8]) {
-    if let Ok(mut stream) = TcpStream::connect_timeout(&target, CONNECT) {
-        let _ = stream.set_write_timeout(Some(STALLED));
-        let _ = stream.write_all(bytes);
-    }
+fn give(mut stream: TcpStream, bytes: &[u8]) {
+    let _ = stream.set_write_timeout(Some(STALLED));
+    let _ = stream.write_all(bytes);
 }
 
 fn take(listener: &TcpListener) -> Option<Vec<u8>> {

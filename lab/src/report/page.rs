@@ -15,6 +15,9 @@ impl Display for Report {
         if !self.attempts.is_empty() {
             table(f, &attempts(&self.attempts))?;
         }
+        if self.checks.iter().any(|check| check.before.is_some()) {
+            writeln!(f, "    {:<COMPARED$}  {:<BEFORE$}  after", "", "before")?;
+        }
         self.checks.iter().try_for_each(|check| line(f, check))?;
         for note in &self.notes {
             writeln!(f)?;
@@ -86,6 +89,9 @@ fn attempts(attempts: &[Attempt]) -> Vec<Row> {
 /// A check: its name, then what was measured, on a line of its own where both do not fit.
 fn line(f: &mut Formatter<'_>, check: &Check) -> fmt::Result {
     let mark = if check.ok { "✓" } else { "✗" };
+    if let Some(before) = &check.before {
+        return compared(f, mark, check, before);
+    }
     let measured = wrapped(&check.measured, WIDTH - 6);
     let short = check.measured.chars().count() <= WIDTH - NAME - 6;
     match measured.as_slice() {
@@ -97,6 +103,22 @@ fn line(f: &mut Formatter<'_>, check: &Check) -> fmt::Result {
             lines.iter().try_for_each(|line| writeln!(f, "      {line}"))
         }
     }
+}
+
+/// A check that was measured twice: in columns, or on lines of their own where they do not fit.
+fn compared(f: &mut Formatter<'_>, mark: &str, check: &Check, before: &str) -> fmt::Result {
+    let (name, after) = (&check.name, &check.measured);
+    let short = |text: &str, width| text.chars().count() <= width && !text.contains('\n');
+    if short(name, COMPARED) && short(before, BEFORE) && short(after, WIDTH - COMPARED - BEFORE - 8) {
+        return writeln!(f, "  {mark} {name:<COMPARED$}  {before:<BEFORE$}  {after}");
+    }
+    writeln!(f, "  {mark} {name}")?;
+    for (word, text) in [("before", before), ("after", after)] {
+        for (number, line) in wrapped(text, WIDTH - 14).iter().enumerate() {
+            writeln!(f, "      {:<8}{line}", if number == 0 { word } else { "" })?;
+        }
+    }
+    Ok(())
 }
 
 fn verdict(f: &mut Formatter<'_>, checks: &[Check]) -> fmt::Result {
@@ -165,10 +187,14 @@ fn pieces(word: &str, width: usize) -> Vec<String> {
 
 const WIDTH: usize = 78;
 const NAME: usize = 44;
+/// The same of what was measured twice, and the width of the first measurement.
+const COMPARED: usize = 36;
+const BEFORE: usize = 17;
 
 #[cfg(test)]
 mod tests {
-    use super::{bits, wrapped};
+    use super::{Check, bits, line, wrapped};
+    use std::fmt;
 
     #[test]
     fn texts_are_broken_between_words() {
@@ -183,5 +209,32 @@ mod tests {
     fn rates_have_units() {
         assert_eq!(bits(999.4e6), "999 Mbit/s");
         assert_eq!(bits(1.26e9), "1.3 Gbit/s");
+    }
+
+    struct Line(Check);
+
+    impl fmt::Display for Line {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            line(f, &self.0)
+        }
+    }
+
+    #[test]
+    fn what_was_measured_twice_stands_side_by_side_or_below() {
+        let check = |before: &str, after: &str, expected: &str| {
+            let check = Check { before: Some(before.into()), ..Check::new("ping", true, after) };
+            let shown = Line(check).to_string();
+            assert_eq!(shown, expected, "{before} {after}");
+            assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+        };
+        let wide = |text: &str| format!("  ✓ {:<36}  {text}\n", "ping");
+        check("0 of 20", "20 of 20", &wide("0 of 20            20 of 20"));
+        check("0 of 20, 10.21 ms", "20 of 20, 0.21 ms", &wide("0 of 20, 10.21 ms  20 of 20, 0.21 ms"));
+        let long = "192.0.0.8 192.0.0.8 192.0.0.8 192.0.0.8 192.0.0.8 192.0.0.8 192.0.0.8";
+        let below = format!(
+            "  ✓ ping\n      before  none\n      after   {}\n              192.0.0.8\n",
+            long.strip_suffix(" 192.0.0.8").unwrap()
+        );
+        check("none", long, &below);
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn lay(world: &World, options: WorldOptions) -> Result<(), LabError> 
 }
 
 /// The machine hands its own IPv4 settings down to a namespace, and they are not the world's.
-fn plain(host: &Host) -> Result<(), LabError> {
+pub(super) fn plain(host: &Host) -> Result<(), LabError> {
     host.sysctl("net/ipv4/ip_forward", "0")?;
     host.sysctl("net/ipv4/conf/all/rp_filter", "0")?;
     host.sysctl("net/ipv4/conf/default/rp_filter", "0")?;
@@ -36,7 +36,13 @@ fn plain(host: &Host) -> Result<(), LabError> {
     host.sysctl("net/ipv6/conf/default/accept_dad", "0")
 }
 
-fn forwards(router: &Host) -> Result<(), LabError> {
+/// Every probe is told what became of it, however many there were before.
+pub(super) fn outspoken(host: &Host) -> Result<(), LabError> {
+    host.sysctl("net/ipv4/icmp_ratelimit", "0")?;
+    host.sysctl("net/ipv6/icmp/ratelimit", "0")
+}
+
+pub(super) fn forwards(router: &Host) -> Result<(), LabError> {
     router.sysctl("net/ipv4/ip_forward", "1")?;
     router.sysctl("net/ipv6/conf/all/forwarding", "1")
 }
@@ -120,10 +126,10 @@ fn ends(world: &World) -> Result<(), LabError> {
 }
 
 /// One end of a cable: where, the interface's name, the last byte of its link-layer address.
-type End<'a> = (&'a Host, &'a str, u8);
+pub(super) type End<'a> = (&'a Host, &'a str, u8);
 
 /// Lays a cable whose ends appear inside their namespaces, never in the machine's own.
-fn cable(one: End<'_>, other: End<'_>, mtu: u16) -> Result<(), LabError> {
+pub(super) fn cable(one: End<'_>, other: End<'_>, mtu: u16) -> Result<(), LabError> {
     let end = |(host, name, byte): End<'_>| {
         let namespace = host.namespace();
         format!("name {name} mtu {mtu} address 02:00:00:00:00:{byte:02x} netns {namespace}")

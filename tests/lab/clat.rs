@@ -1,0 +1,166 @@
+//! IPv4 for an IPv6-only VM, as `straddle lab clat` shows it, and the world that it happens in.
+//!
+//! ```text
+//!  vm ── edge ── core ── nat64 ── inet ── web
+//!                  │
+//!               resolver
+//! ```
+
+use std::net::Ipv6Addr;
+use std::process::Command;
+use std::time::Duration;
+
+use straddle_lab::process::Process;
+use straddle_lab::world::{Access, Network};
+use straddle_lab::{ClatOptions, ClatVariant, LabError, clat};
+
+use crate::{exe, good, turn};
+
+fn ipv4(variant: ClatVariant) {
+    let mut stages = Vec::new();
+    let options = ClatOptions { variant, ..ClatOptions::default() };
+    let report = clat(&options, exe(), &mut |stage| stages.push(stage.to_owned())).unwrap();
+    good(&report);
+    assert!(!stages.is_empty(), "progress is told");
+}
+
+#[test]
+fn a_vm_has_ipv4_by_a_given_prefix() {
+    let Some(_turn) = turn("a_vm_has_ipv4_by_a_given_prefix") else { return };
+    ipv4(ClatVariant::Given);
+}
+
+#[test]
+fn a_vm_has_ipv4_by_an_advertised_prefix() {
+    let Some(_turn) = turn("a_vm_has_ipv4_by_an_advertised_prefix") else { return };
+    ipv4(ClatVariant::Pref64);
+}
+
+#[test]
+fn a_vm_has_ipv4_by_the_answers_of_a_dns64() {
+    let Some(_turn) = turn("a_vm_has_ipv4_by_the_answers_of_a_dns64") else { return };
+    ipv4(ClatVariant::Dns64);
+}
+
+#[test]
+fn a_vm_has_ipv4_by_a_routed_prefix() {
+    let Some(_turn) = turn("a_vm_has_ipv4_by_a_routed_prefix") else { return };
+    ipv4(ClatVariant::Routed);
+}
+
+/// The same questions, answered by a translator that is not ours: what fails with ours alone is ours.
+#[test]
+fn the_access_network_is_right_by_tayga() {
+    let Some(_turn) = turn("the_access_network_is_right_by_tayga") else { return };
+    for variant in [ClatVariant::Given, ClatVariant::Routed] {
+        let options = ClatOptions { variant, by_hand: true, ..ClatOptions::default() };
+        good(&clat(&options, exe(), &mut |_| ()).unwrap());
+    }
+}
+
+/// What arrives at the VM, decoded by scapy.
+#[test]
+fn advertisements_are_read_by_scapy() -> Result<(), LabError> {
+    let Some(_turn) = turn("advertisements_are_read_by_scapy") else { return Ok(()) };
+    let known = Command::new(PYTHON).args(["-c", "import scapy"]).output().unwrap();
+    assert!(known.status.success(), "this test needs the package python3-scapy");
+    let both = "prefix 2001:db8:eec0:: /64 L1 A1 86400\n";
+    let pref64 = "pref64 2001:db8:64:: /96 600\n";
+    for (network, options) in [
+        (Network { pref64: true, ..Network::default() }, [both, pref64].concat()),
+        (Network::default(), both.to_owned()),
+        (Network { pref64: true, routed: true, ..Network::default() }, pref64.to_owned()),
+    ] {
+        let resolver: Ipv6Addr = Access::RESOLVER;
+        let expected = format!(
+            "from fe80::ff:fe00:1e to ff02::1 hop limit 255 checksum right\n\
+             router 9000 M0 O0\n{options}resolver {resolver} 86400\n"
+        );
+        assert_eq!(heard(&Access::build(network)?)?, expected, "{network:?}");
+    }
+    Ok(())
+}
+
+/// Whom a host asks, it answers at once; nobody waits for the next of its own accord.
+#[test]
+fn a_router_that_is_asked_answers() -> Result<(), LabError> {
+    let Some(_turn) = turn("a_router_that_is_asked_answers") else { return Ok(()) };
+    let world = Access::build(Network::default())?;
+    let script = format!("{HEAD}\n{ASK}");
+    let took = world.vm.run(&[PYTHON, "-c", &script])?.stdout;
+    let took: f64 = took.trim().parse().unwrap();
+    assert!(took < 0.5, "answered after {took} s");
+    Ok(())
+}
+
+fn heard(world: &Access) -> Result<String, LabError> {
+    let script = format!("{HEAD}\n{DECODE}");
+    let mut command = world.vm.command(PYTHON);
+    command.args(["-c", &script]);
+    let mut python = Process::start(command, &world.directory().join("scapy.log"))?;
+    python.says("resolver", Duration::from_secs(20))?;
+    Ok(python.log())
+}
+
+/// Debian's packages of Python belong to this one, whichever comes first in PATH.
+const PYTHON: &str = "/usr/bin/python3";
+
+const HEAD: &str = "
+import socket, struct, time
+from scapy.config import conf
+conf.use_pcap = False
+from scapy.all import AsyncSniffer, Ether, IPv6, NoPayload, Raw, sendp, raw, in6_chksum
+from scapy.layers.inet6 import *
+conf.iface = 'eth0'
+def sniff(**more):
+    return AsyncSniffer(iface='eth0', lfilter=lambda p: ICMPv6ND_RA in p, count=1, timeout=15, **more)
+";
+
+/// Older scapys do not know PREF64 and take all that follows for a part of it: the options are told apart by
+/// their lengths, and this one is read here (RFC 8781 §4).
+const DECODE: &str = "
+sniffer = sniff()
+sniffer.start()
+sniffer.join()
+packet = sniffer.results[0]
+ip, ra = packet[IPv6], packet[ICMPv6ND_RA]
+message = bytearray(raw(ip.payload)[:ip.plen])
+told, message[2:4] = bytes(message[2:4]), b'\\0\\0'
+right = struct.unpack('!H', told)[0] == in6_chksum(58, ip, bytes(message))
+lines = ['from %s to %s hop limit %d checksum %s' % (ip.src, ip.dst, ip.hlim, 'right' if right else 'wrong')]
+lines.append('router %d M%d O%d' % (ra.routerlifetime, ra.M, ra.O))
+option = ra.payload
+while not isinstance(option, NoPayload):
+    kind, length = raw(option)[0], raw(option)[1]
+    if kind == 3:
+        lines.append('prefix %s /%d L%d A%d %d' % (option.prefix, option.prefixlen, option.L, option.A,
+                                                 option.validlifetime))
+    elif kind == 38:
+        scaled = struct.unpack('!H', raw(option)[2:4])[0]
+        assert length == 2
+        prefix = socket.inet_ntop(socket.AF_INET6, raw(option)[4:16] + bytes(4))
+        lines.append('pref64 %s /%d %d' % (prefix, [96, 64, 56, 48, 40, 32][scaled & 7], scaled >> 3 << 3))
+    elif kind == 25:
+        lines.append('resolver %s %d' % (option.dns[0], option.lifetime))
+    else:
+        lines.append('option %d' % kind)
+    rest = raw(option)[length * 8:]
+    option = icmp6ndoptscls.get(rest[0], Raw)(rest) if rest else NoPayload()
+print('\\n'.join(lines), flush=True)
+";
+
+const ASK: &str = "
+began = []
+def ask():
+    began.append(time.monotonic())
+    sendp(Ether(dst='33:33:00:00:00:02') / IPv6(src='fe80::ff:fe00:e', dst='ff02::2', hlim=255) / ICMPv6ND_RS(),
+          verbose=False)
+first = sniff()
+first.start()
+first.join()
+second = sniff(started_callback=ask)
+second.start()
+second.join()
+assert len(second.results) == 1
+print(time.monotonic() - began[0])
+";

@@ -1,0 +1,76 @@
+//! A stateless translator at the gate of an IPv6-only data centre, as `straddle lab siit` shows it, and the
+//! world that it happens in.
+//!
+//! ```text
+//!  client ── inet ── gate ── core ── server
+//!                              │
+//!                             peer ── far
+//! ```
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use straddle_lab::host::Host;
+use straddle_lab::probe::{download, ping};
+use straddle_lab::state::HostState;
+use straddle_lab::straddle::Straddle;
+use straddle_lab::world::DataCentre;
+use straddle_lab::{LabError, Peer, SIIT_CONFIG, SiitOptions, siit};
+
+use crate::{exe, good, same, turn};
+
+#[test]
+fn a_data_centre_is_reached_through_its_gate() {
+    let Some(_turn) = turn("a_data_centre_is_reached_through_its_gate") else { return };
+    let mut stages = Vec::new();
+    let report = siit(&SiitOptions::default(), exe(), &mut |stage| stages.push(stage.to_owned())).unwrap();
+    good(&report);
+    assert!(!stages.is_empty(), "progress is told");
+}
+
+/// The same questions, answered by a translator that is not ours: what fails with ours alone is ours.
+#[test]
+fn the_data_centre_is_right_by_tayga() {
+    let Some(_turn) = turn("the_data_centre_is_right_by_tayga") else { return };
+    let options = SiitOptions { by_hand: true, ..SiitOptions::default() };
+    good(&siit(&options, exe(), &mut |_| ()).unwrap());
+}
+
+/// A gate that was no router before translates, forwards nothing else, and is no router afterwards.
+#[test]
+fn a_gate_that_is_no_router_becomes_none() -> Result<(), LabError> {
+    let Some(_turn) = turn("a_gate_that_is_no_router_becomes_none") else { return Ok(()) };
+    let world = DataCentre::build(Peer::Tayga)?;
+    world.gate.sysctl("net/ipv4/ip_forward", "0")?;
+    world.gate.sysctl("net/ipv6/conf/all/forwarding", "0")?;
+    // A way through the gate that needs no translator.
+    world.gate.ip("address add 2001:db8:46:1::1/64 dev eth0 nodad")?;
+    world.inet.ip("
+        address add 2001:db8:46:1::2/64 dev gate nodad
+        route add 2001:db8:46::/64 via 2001:db8:46:1::1
+    ")?;
+    world.core.ip("route add 2001:db8:46:1::/64 via 2001:db8:46::1")?;
+    let core: IpAddr = "2001:db8:46::2".parse().unwrap();
+    let state = HostState::read(&world.gate)?;
+
+    let straddle = Straddle::within(world.directory(), exe(), SIIT_CONFIG)?;
+    let gate = straddle.on(&world.gate);
+    let running = gate.run()?;
+    let client: IpAddr = DataCentre::embedded(DataCentre::CLIENT).into();
+    let ways: [(&Host, &Host, IpAddr); 2] =
+        [(&world.client, &world.server, DataCentre::SERVER.into()), (&world.server, &world.client, client)];
+    for (from, to, target) in ways {
+        let answered = ping(from, target, 5)?;
+        assert!(answered.complete(), "{} pings {target}: {answered:?}", from.name());
+        let fetched = download(from, to, target, world.directory())?;
+        assert!(fetched.intact, "{} from {target}: {fetched:?}", from.name());
+    }
+    assert_eq!(ping(&world.inet, core, 3)?.received, 0, "what needs no translator does not pass");
+
+    gate.down()?;
+    running.ends(Duration::from_secs(10))?;
+    same("after down", &state, &world.gate);
+    world.gate.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+    assert!(ping(&world.inet, core, 3)?.complete(), "and would, if the gate were a router");
+    Ok(())
+}
