@@ -179,7 +179,7 @@ fn reachable(watch: Watch) -> Result<Check, LabError> {
 fn page(options: &ClatOptions, checks: Vec<Check>, kept: Option<Kept>) -> Report {
     let by = if options.by_hand { ", by TAYGA" } else { "" };
     Report {
-        title: format!("CLAT{by}: IPv4 for an IPv6-only VM, {}, NAT64 by {}", options.variant, options.nat64),
+        title: format!("CLAT{by}: an IPv6-only VM, {}; NAT64: {}", options.variant, options.nat64),
         drawing: DRAWING,
         traffic: None,
         attempts: Vec::new(),

@@ -185,7 +185,7 @@ fn reachable(watch: Watch) -> Result<Check, LabError> {
 fn page(options: &SiitOptions, checks: Vec<Check>, kept: Option<Kept>) -> Report {
     let by = if options.by_hand { ", by TAYGA" } else { "" };
     Report {
-        title: format!("SIIT{by}: an IPv6-only data centre on the IPv4 internet, beside {}", options.peer),
+        title: format!("SIIT{by}: an IPv6-only data centre on the IPv4 internet; peer: {}", options.peer),
         drawing: DRAWING,
         traffic: None,
         attempts: Vec::new(),
