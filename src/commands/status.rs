@@ -1,5 +1,5 @@
 use serde_json::{Value, json};
-use straddle_intent::plan::Bridge;
+use straddle_intent::plan::{Bridge, Via};
 use straddle_intent::step::Step;
 use straddle_kernel::Counters;
 
@@ -59,8 +59,15 @@ impl Status {
         device.map(|(_, counters)| json!(counters)).or_else(served)
     }
 
+    /// Whether a bridge that needs it is served, and what had to be discovered is known.
+    fn works(&self, bridge: &Bridge) -> bool {
+        let Some(counters) = self.counters(bridge) else { return false };
+        let discovers = matches!(&bridge.via, Via::Translator(translator) if translator.discovers.is_some());
+        !discovers || counters["prefixes"].as_array().is_some_and(|prefixes| !prefixes.is_empty())
+    }
+
     /// Whether every bridge is in step and served.
     pub(crate) fn well(&self) -> bool {
-        self.left.is_empty() && (self.service.is_some() || !self.look.plan.needs_serving())
+        self.left.is_empty() && self.look.plan.served().all(|bridge| self.works(bridge))
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Discovery {
     bridges: Vec<(String, Discovers)>,
     found: Arc<Mutex<Found>>,
     woken: UnixStream,
+    /// Held so that `woken` has another end, whether there is a search or not.
+    _wake: UnixStream,
     _stop: UnixStream,
 }
 
@@ -48,7 +50,7 @@ impl Discovery {
             };
             std::thread::Builder::new().name("discovery".into()).spawn(body).map_err(trouble)?;
         }
-        Ok(Discovery { bridges, found, woken, _stop: stop })
+        Ok(Discovery { bridges, found, woken, _wake: wake, _stop: stop })
     }
 
     /// Whether it searches for exactly what these need.

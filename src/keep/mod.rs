@@ -101,7 +101,7 @@ impl<'a> Keeper<'a> {
 
     /// Serves until told to end. The host stays as it is then: `down` takes it back.
     pub(crate) fn stay(mut self) -> Result<(), Complaint> {
-        say::line(&format!("ready: serving {} bridges of host {}", self.served.len(), self.plan.host));
+        say::line(&format!("ready: serving {} of host {}", served(&self.served), self.plan.host));
         tell_systemd(sd_notify::NotifyState::Ready);
         loop {
             match self.wait()? {
@@ -166,6 +166,10 @@ impl<'a> Keeper<'a> {
             Ok(turn) => turn,
             Err(error) => return say::aside(&render::complaint(&error.into())),
         };
+        // Whoever had the turn may have changed the file, and has said so: it is read first.
+        if is_readable(&self.reload) || is_readable(&self.end) {
+            return;
+        }
         if let Err(complaint) = self.repair() {
             say::aside(&render::complaint(&complaint));
         }
@@ -225,7 +229,7 @@ impl<'a> Keeper<'a> {
             return;
         }
         match Discovery::begin(&self.served) {
-            Ok(discovery) => self.discovery = discovery,
+            Ok(discovery) => (self.discovery, self.found) = (discovery, Found::new()),
             Err(complaint) => say::aside(&render::complaint(&complaint)),
         }
     }
@@ -275,9 +279,19 @@ fn signals(which: &[i32]) -> Result<UnixStream, Complaint> {
     })
 }
 
+fn is_readable(signals: &UnixStream) -> bool {
+    let mut fds = [PollFd::new(signals, PollFlags::IN)];
+    matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1..))
+}
+
 fn drain(signals: &UnixStream) {
     let mut room = [0; 64];
     while matches!(std::io::Read::read(&mut &*signals, &mut room), Ok(1..)) {}
+}
+
+fn served(bridges: &[Bridge]) -> String {
+    let names: Vec<&str> = bridges.iter().map(|bridge| bridge.name.as_str()).collect();
+    if names.is_empty() { "nothing".into() } else { names.join(", ") }
 }
 
 /// Where there is no systemd nobody listens.

@@ -90,7 +90,8 @@ fn translator(
 
 fn told(bridge: &str, translator: &Translator, found: &Found) -> Arc<straddle_xlat::Translator> {
     let mut config = translator.config.clone();
-    if let Some(found) = found.get(bridge).and_then(|state| state.found.as_ref()) {
+    let state = found.get(bridge).filter(|_| translator.discovers.is_some());
+    if let Some(found) = state.and_then(|state| state.found.as_ref()) {
         config.pool6.clone_from(&found.prefixes);
     }
     Arc::new(straddle_xlat::Translator::new(config))

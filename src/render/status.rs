@@ -19,7 +19,7 @@ pub(crate) fn status(status: &Status) -> String {
         Some(service) => format!("served by `straddle run`, pid {}\n", service.pid),
         None if plan.needs_serving() => {
             format!(
-                "{}: no `straddle run` serves this host; nothing crosses its carriers\n",
+                "{}: no `straddle run` serves this host; nothing crosses its bridges\n",
                 bad("not served")
             )
         }

@@ -10,9 +10,11 @@ use std::net::Ipv6Addr;
 use std::process::Command;
 use std::time::Duration;
 
+use straddle_lab::probe::ping;
 use straddle_lab::process::Process;
+use straddle_lab::straddle::Straddle;
 use straddle_lab::world::{Access, Network};
-use straddle_lab::{ClatOptions, ClatVariant, LabError, clat};
+use straddle_lab::{ClatOptions, ClatVariant, LabError, clat, wait};
 
 use crate::{exe, good, turn};
 
@@ -46,6 +48,38 @@ fn a_vm_has_ipv4_by_the_answers_of_a_dns64() {
 fn a_vm_has_ipv4_by_a_routed_prefix() {
     let Some(_turn) = turn("a_vm_has_ipv4_by_a_routed_prefix") else { return };
     ipv4(ClatVariant::Routed);
+}
+
+/// Somebody deletes the default route: it comes back. And whoever only waits costs nothing.
+#[test]
+fn what_was_taken_away_comes_back_and_waiting_costs_nothing() -> Result<(), LabError> {
+    let Some(_turn) = turn("what_was_taken_away_comes_back_and_waiting_costs_nothing") else { return Ok(()) };
+    let world = Access::build(Network::default())?;
+    let file = "[host.vm]\nuplink = \"eth0\"\n\n[[clat]]\nhost = \"vm\"\nprefix64 = \"2001:db8:64::/96\"\n";
+    let straddle = Straddle::within(world.directory(), exe(), file)?;
+    let vm = straddle.on(&world.vm);
+    let running = vm.run()?;
+    world.vm.ip("route del default dev st-clat metric 4700")?;
+    wait::until("the default route to come back", Duration::from_secs(5), || {
+        let shown = world.vm.run(&["ip", "route", "show", "default"]).ok()?.stdout;
+        shown.contains("st-clat").then_some(())
+    })?;
+    assert!(ping(&world.vm, Access::WEB.into(), 20)?.complete());
+
+    let status = vm.json("status")?;
+    let pid = status["served_by"].as_u64().unwrap();
+    let ticks = || -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let before = ticks();
+    // A second in which somebody else has something to do.
+    world.web.run(&["ping", "-n", "-q", "-c", "11", "-i", "0.1", &Access::INET.to_string()])?;
+    let spent = ticks() - before;
+    assert!(spent <= 10, "{spent} ticks of a hundred for nothing");
+    vm.down()?;
+    running.ends(Duration::from_secs(10))
 }
 
 /// The same questions, answered by a translator that is not ours: what fails with ours alone is ours.

@@ -69,16 +69,17 @@ fn taken_back(plan: &Plan, live: &Snapshot, memory: &Memory) -> Vec<Step> {
     let mut unwanted: Vec<Object> = live.ours().into_iter().filter(|object| !wants(&object.key())).collect();
     unwanted.sort_by_key(removal_rank);
     let mut steps: Vec<Step> = unwanted.into_iter().map(Step::Remove).collect();
+    for (key, remembered) in &memory.settings {
+        if !wants(&Key::Sysctl(key.clone())) {
+            steps.extend(restored(key, remembered, live));
+        }
+    }
+    // The filter guards what forwarding lets through: it goes after that.
     if let Some(filter) = filter_of(live)
         && !wants(&Key::Filter)
         && filter.iter().any(|rule| rule.starts_with(MARK))
     {
         steps.push(Step::Remove(Object::Filter(Default::default())));
-    }
-    for (key, remembered) in &memory.settings {
-        if !wants(&Key::Sysctl(key.clone())) {
-            steps.extend(restored(key, remembered, live));
-        }
     }
     // The last to go knew the fewest neighbours: it comes back first.
     for displaced in memory.absent().into_iter().rev() {

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use crate::config::Diagnostic;
 use crate::model::{Address6, BackendChoice, Borrow, Host, Model};
-use crate::plan::{Offers, kind_word, room};
+use crate::plan::{Offers, kind_word, present, rooms};
 use crate::snapshot::Snapshot;
 
 /// Why this host was not recognised.
@@ -58,6 +58,7 @@ pub fn check(model: &Model, host: &Host, live: &Snapshot, offers: &Offers) -> Ve
     found.extend(kernel_lacks(model, host, offers));
     found.extend(not_here(host, live));
     found.extend(no_room(model, host, live));
+    found.extend(own_address(model, host, live));
     let uplink = &host.uplink;
     if live.link(&uplink.value).is_none() {
         let ours = |link: &&crate::object::Link| link.bridge.is_none() && link.name != "lo";
@@ -94,7 +95,7 @@ fn not_here(host: &Host, live: &Snapshot) -> Option<Diagnostic> {
 fn no_room(model: &Model, host: &Host, live: &Snapshot) -> Option<Diagnostic> {
     let clat = model.clats.iter().find(|clat| clat.host == host.name && clat.address6 == Address6::Auto)?;
     let uplink = &host.uplink.value;
-    if room(uplink, live).is_some() {
+    if !rooms(uplink, live).is_empty() || present(clat, live).is_some() {
         return None;
     }
     let held = live.addresses.iter().filter(|held| held.dev == *uplink).filter_map(|held| match held.net {
@@ -108,6 +109,18 @@ fn no_room(model: &Model, host: &Host, live: &Snapshot) -> Option<Diagnostic> {
         format!("no IPv6 address can be chosen for {}: {uplink} has {seen}, and no /64 is on it", clat.name),
         "add prefix6 = \"2001:db8:1:2::/96\", the network that is routed to this host, \
          or address6 = \"…\", one address of it",
+    ))
+}
+
+/// The kernel would keep the answers to an address of the host's own for itself.
+fn own_address(model: &Model, host: &Host, live: &Snapshot) -> Option<Diagnostic> {
+    let clat = model.clats.iter().find(|clat| clat.host == host.name)?;
+    let Address6::Given(address) = clat.address6 else { return None };
+    let held = live.holder(address.into()).next()?;
+    Some(Diagnostic::new(
+        clat.span.clone(),
+        format!("`address6` is {address}, which this host has itself, on {}", held.dev),
+        "write another address of a network that is routed to this host; it must be on no device",
     ))
 }
 

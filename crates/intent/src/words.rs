@@ -179,7 +179,7 @@ pub fn rule(rule: &Rule) -> String {
         Selector::Other => "…".into(),
     };
     let table = if rule.table == MAIN { "main".to_string() } else { rule.table.to_string() };
-    let suppress = if rule.no_default { " suppress_prefixlength 0" } else { "" };
+    let suppress = if rule.no_default { " suppress_prefixlength 1" } else { "" };
     format!("{selector} lookup {table}{suppress} pref {}", rule.priority)
 }
 

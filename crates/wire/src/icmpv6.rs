@@ -18,8 +18,6 @@ pub const PROHIBITED: u8 = 1;
 pub const ADDRESS: u8 = 3;
 /// Code of [`UNREACHABLE`]: port unreachable.
 pub const PORT: u8 = 4;
-/// Code of [`UNREACHABLE`]: the source address failed ingress or egress policy.
-pub const SOURCE_POLICY: u8 = 5;
 /// Packet too big.
 pub const TOO_BIG: u8 = 2;
 /// Time exceeded.

@@ -181,7 +181,7 @@ pub(crate) fn legal_error_source4(address: Ipv4Addr) -> Result<(), Reason> {
 fn is_private(address: Ipv4Addr) -> bool {
     matches!(
         address.octets(),
-        [10, ..]
+        [0 | 10 | 127, ..]
             | [172, 16..=31, ..]
             | [192, 168, ..]
             | [100, 64..=127, ..]

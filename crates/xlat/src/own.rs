@@ -38,7 +38,7 @@ fn tell4(pass: &mut Pass<'_>, trouble: Trouble) -> Result<(), Reason> {
         Trouble::TooBig(mtu) => (icmpv4::UNREACHABLE, icmpv4::FRAGMENTATION_NEEDED, mtu & 0xffff),
         Trouble::SourceRoute => (icmpv4::UNREACHABLE, icmpv4::SOURCE_ROUTE_FAILED, 0),
         Trouble::HeaderField(at) => (icmpv4::PARAMETER_PROBLEM, 0, at << 24),
-        Trouble::SourcePolicy | Trouble::Prohibited => (icmpv4::UNREACHABLE, icmpv4::PROHIBITED, 0),
+        Trouble::Prohibited => (icmpv4::UNREACHABLE, icmpv4::PROHIBITED, 0),
         Trouble::Port => (icmpv4::UNREACHABLE, icmpv4::PORT, 0),
         Trouble::Protocol(_) => (icmpv4::UNREACHABLE, icmpv4::PROTOCOL, 0),
     };
@@ -81,7 +81,6 @@ fn tell6(pass: &mut Pass<'_>, trouble: Trouble) -> Result<(), Reason> {
         Trouble::TooBig(mtu) => (icmpv6::TOO_BIG, 0, mtu.max(crate::icmp::MIN_MTU6)),
         Trouble::SourceRoute | Trouble::Prohibited => (icmpv6::UNREACHABLE, icmpv6::PROHIBITED, 0),
         Trouble::HeaderField(at) => (icmpv6::PARAMETER_PROBLEM, 0, at),
-        Trouble::SourcePolicy => (icmpv6::UNREACHABLE, icmpv6::SOURCE_POLICY, 0),
         Trouble::Port => (icmpv6::UNREACHABLE, icmpv6::PORT, 0),
         Trouble::Protocol(at) => (icmpv6::PARAMETER_PROBLEM, icmpv6::NEXT_HEADER, at),
     };
@@ -151,7 +150,8 @@ pub(crate) fn receive4(pass: &mut Pass<'_>, packet: &ipv4::Packet<'_>) -> Result
 pub(crate) fn receive6(pass: &mut Pass<'_>, packet: &ipv6::Packet<'_>) -> Result<(), End> {
     let ip = &packet.header;
     let skipped = ext::skip(packet)?;
-    if skipped.fragment.is_some() {
+    // An atomic fragment is whole (RFC 6946).
+    if skipped.fragment.is_some_and(|fragment| fragment.more || fragment.offset != 0) {
         return Err(Reason::ForUs.into());
     }
     match skipped.protocol {

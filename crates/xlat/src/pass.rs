@@ -40,8 +40,6 @@ pub(crate) enum Trouble {
     SourceRoute,
     /// The byte at this offset is wrong.
     HeaderField(u32),
-    /// The source has no right to go there.
-    SourcePolicy,
     /// The translator was told not to.
     Prohibited,
     /// Nobody listens.

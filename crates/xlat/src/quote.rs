@@ -173,7 +173,7 @@ fn quote6<'a>(translator: &Translator, bytes: &'a [u8], hairpin: bool) -> Result
     let mut load = Load::quoted(ip.protocol, ip.offset != 0, behind);
     if ip.protocol == ICMPV4 && ip.offset == 0 {
         let pseudo = checksum::pseudo6(source, destination, ICMPV6, length as u32);
-        inner_echo(&mut load, ip.more_fragments, |kind| icmp::to6(kind, 0, 0), Sum::ZERO, pseudo)?;
+        inner_echo(&mut load, |kind| icmp::to6(kind, 0, 0), Sum::ZERO, pseudo)?;
     } else {
         let old = checksum::addresses4(ip.source, ip.destination);
         load.readdress(ip.protocol, old, checksum::addresses6(source, destination));
@@ -220,7 +220,7 @@ fn quote4<'a>(translator: &Translator, bytes: &'a [u8]) -> Result<Inner4<'a>, Re
     let mut load = Load::quoted(skipped.protocol, fragment.offset != 0, behind);
     if skipped.protocol == ICMPV6 && fragment.offset == 0 {
         let pseudo = checksum::pseudo6(ip.source, ip.destination, ICMPV6, length as u32);
-        inner_echo(&mut load, fragment.more, |kind| icmp::to4(kind, 0, 0), pseudo, Sum::ZERO)?;
+        inner_echo(&mut load, |kind| icmp::to4(kind, 0, 0), pseudo, Sum::ZERO)?;
     } else {
         let old = checksum::addresses6(ip.source, ip.destination);
         load.readdress(skipped.protocol, old, checksum::addresses4(source, destination));
@@ -259,21 +259,21 @@ fn inner_address4(
     found.and_then(|found| map::legal4(found.0).map(|()| found)).map_err(|_| Reason::InnerAddress)
 }
 
-/// An echo request or reply within an error; another error within one ends it (RFC 7915 §4.3, §5.3).
+/// An echo request or reply within an error; another error within one ends it (RFC 7915 §4.3, §5.3). That of a
+/// first fragment counts the length at hand: the whole one is not known, and nobody verifies a quote.
 fn inner_echo(
     load: &mut Load<'_>,
-    more_fragments: bool,
     to: impl FnOnce(u8) -> Result<Message, Reason>,
     old: Sum,
     new: Sum,
 ) -> Result<(), Reason> {
     match load.kind().map(to) {
         None => Ok(()),
-        Some(Ok(Message::Echo(kind))) if !more_fragments => {
+        Some(Ok(Message::Echo(kind))) => {
             load.retype(kind, old, new);
             Ok(())
         }
-        Some(Ok(Message::Echo(_) | Message::Error { .. }) | Err(_)) => Err(Reason::InnerIcmp),
+        Some(Ok(Message::Error { .. }) | Err(_)) => Err(Reason::InnerIcmp),
     }
 }
 

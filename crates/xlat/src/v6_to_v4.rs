@@ -110,7 +110,7 @@ fn source(translator: &Translator, address: Ipv6Addr, is_error: bool) -> Result<
             Some(found) => Ok((found, false)),
             None => Ok((map::DUMMY4, true)),
         },
-        Err(Reason::NotOurs) => Err(End::Tell(Reason::SourceNotMapped, Trouble::SourcePolicy)),
+        Err(Reason::NotOurs) => Err(End::Tell(Reason::SourceNotMapped, Trouble::Prohibited)),
         Err(reason) => Err(reason.into()),
     }
 }

@@ -12,7 +12,8 @@ pub struct Rule {
     pub selector: Selector,
     /// The table they look in.
     pub table: u32,
-    /// Whether a default route found there counts as none (`suppress_prefixlength 0`).
+    /// Whether a default route found there counts as none, and a half of one too, as VPNs and a CLAT have
+    /// them (`suppress_prefixlength 1`).
     #[serde(default)]
     pub no_default: bool,
     /// Who made it.

@@ -13,7 +13,8 @@ use crate::object::{
 use crate::snapshot::Snapshot;
 
 use super::translate::{
-    Families, address, device, forwarding6, host, narrow, object, on_link, only_translated, route, sysctl,
+    Families, address, device, devices, forwarding6, host, narrow, object, on_link, only_translated, route,
+    sysctl,
 };
 use super::{Bridge, Facts, Plan, Translator, Via};
 
@@ -71,11 +72,13 @@ fn part(clat: &Clat, address6: Ipv6Addr) -> String {
 fn ours(plan: &mut Plan, clat: &Clat, six: (&str, Ipv6Addr), mtu: u32, facts: &Facts<'_>) {
     let (uplink, address6) = six;
     let dev = clat.device.as_str();
+    // Forwarding of IPv6 is the whole host's.
+    let others = devices(facts);
     let wanted = &mut plan.wanted;
-    wanted.push(object(Object::Filter(only_translated(&clat.name, dev, (Families::Ipv6, &[uplink]), facts))));
+    wanted.push(object(Object::Filter(only_translated(&clat.name, dev, (Families::Ipv6, &others), facts))));
     wanted.push(device(dev, &clat.name, mtu));
     wanted.push(Wanted::LooseReversePath { dev: dev.into() });
-    forwarding6(wanted, &[uplink], facts);
+    forwarding6(wanted, &others, facts);
     wanted.push(route(Route::through(MAIN, host(address6), dev)));
     if on_link(facts, uplink, address6) {
         // Only a router answers for others (`ndisc_recv_ns`).
@@ -95,7 +98,7 @@ fn ours(plan: &mut Plan, clat: &Clat, six: (&str, Ipv6Addr), mtu: u32, facts: &F
 
 /// The IPv4 side: the address and a default route, in a table of its own for connections that there are, in
 /// the main one as long as the host has no other.
-fn leading(plan: &mut Plan, clat: &Clat, mtu: u32, first: Option<Vec<(IpNet, u32)>>) {
+fn leading(plan: &mut Plan, clat: &Clat, mtu: u32, first: Option<First>) {
     let (dev, address4) = (clat.device.as_str(), clat.address4);
     let default = |table, dst, metric| Route {
         source: Some(IpAddr::from(address4)),
@@ -106,19 +109,40 @@ fn leading(plan: &mut Plan, clat: &Clat, mtu: u32, first: Option<Vec<(IpNet, u32
     plan.wanted.push(address(dev, host(address4)));
     plan.wanted.push(route(default(TABLE, everywhere(), 0)));
     plan.wanted.extend(rules(address4).map(|rule| object(Object::Rule(rule))));
-    let first = first.into_iter().flatten();
-    plan.wanted.extend(first.map(|(dst, metric)| route(default(MAIN, dst, metric))));
+    let Some(first) = first else { return };
+    plan.wanted.extend(first.everywhere.into_iter().map(|dst| route(default(MAIN, dst, METRIC))));
+    plan.wanted.extend(first.link_local.map(route));
 }
 
-/// What leads everywhere, with its metric. Before a default route that leads nowhere, which may well have the
+/// What leads into the CLAT where the host has no IPv4 of its own.
+struct First {
+    everywhere: Vec<IpNet>,
+    /// What a default route keeps that leads to link-local addresses alone (a cloud's 169.254.169.254).
+    link_local: Option<Route>,
+}
+
+fn link_local(dead: &Route) -> Option<Route> {
+    let net = Ipv4Net::new(Ipv4Addr::new(169, 254, 0, 0), 16).ok()?;
+    let dev = dead.dev.as_deref()?;
+    let (gateway, onlink, source) = (dead.gateway, dead.onlink, dead.source);
+    Some(Route { gateway, onlink, source, metric: METRIC, ..Route::through(MAIN, net.into(), dev) })
+}
+
+/// Before a default route that leads nowhere, which may well have the
 /// metric 0, go the two halves of everywhere.
-fn defaults(facts: &Facts<'_>) -> Vec<(IpNet, u32)> {
-    let dead = facts.live.routes.iter().any(|route| {
+fn defaults(facts: &Facts<'_>) -> First {
+    let dead = facts.live.routes.iter().find(|route| {
         let default = route.table == MAIN && route.dst.prefix_len() == 0 && route.dst.addr().is_ipv4();
         default && route.origin != Origin::Straddle && route.metric < METRIC
     });
-    let half = |first| Ipv4Net::new(Ipv4Addr::new(first, 0, 0, 0), 1).ok().map(|net| (net.into(), METRIC));
-    if dead { [half(0), half(128)].into_iter().flatten().collect() } else { vec![(everywhere(), METRIC)] }
+    let half = |first| Ipv4Net::new(Ipv4Addr::new(first, 0, 0, 0), 1).ok().map(IpNet::V4);
+    match dead {
+        Some(dead) => First {
+            everywhere: [half(0), half(128)].into_iter().flatten().collect(),
+            link_local: link_local(dead),
+        },
+        None => First { everywhere: vec![everywhere()], link_local: None },
+    }
 }
 
 fn everywhere() -> IpNet {
@@ -148,12 +172,29 @@ fn address6(clat: &Clat, uplink: &str, facts: &Facts<'_>) -> Option<Ipv6Addr> {
     match clat.address6 {
         Address6::Given(address) => Some(address),
         Address6::Within(net) => Some(chosen(net)),
-        Address6::Auto => room(uplink, facts.live).map(chosen),
+        Address6::Auto => {
+            let present = present(clat, facts.live);
+            // It stays as long as its network does, and while the uplink has none for a moment.
+            let nets = rooms(uplink, facts.live);
+            let stays = |address: &Ipv6Addr| nets.is_empty() || nets.iter().any(|net| net.contains(address));
+            present.filter(stays).or_else(|| nets.iter().min().copied().map(chosen))
+        }
     }
 }
 
-/// The network of the uplink that has room for another address: the first global one of 64 bits or less.
-pub(crate) fn room(uplink: &str, live: &Snapshot) -> Option<Ipv6Net> {
+/// The address that was chosen before: the one whose packets lead into our device.
+pub(crate) fn present(clat: &Clat, live: &Snapshot) -> Option<Ipv6Addr> {
+    live.routes.iter().find_map(|route| match route.dst {
+        IpNet::V6(net) if net.prefix_len() == 128 => {
+            let ours = route.origin == Origin::Straddle && route.dev.as_deref() == Some(&clat.device);
+            ours.then(|| net.addr())
+        }
+        IpNet::V6(_) | IpNet::V4(_) => None,
+    })
+}
+
+/// The networks of the uplink that have room for another address: global ones of 64 bits or less.
+pub(crate) fn rooms(uplink: &str, live: &Snapshot) -> Vec<Ipv6Net> {
     let global = |net: &Ipv6Net| net.addr().segments()[0] & 0xe000 == 0x2000 || net.addr().is_unique_local();
     let connected = live.routes.iter().filter(|route| {
         route.table == MAIN && route.dev.as_deref() == Some(uplink) && route.gateway.is_none()
@@ -162,5 +203,45 @@ pub(crate) fn room(uplink: &str, live: &Snapshot) -> Option<Ipv6Net> {
         IpNet::V6(net) => Some(net),
         IpNet::V4(_) => None,
     });
-    nets.filter(|net| net.prefix_len() <= 64 && net.prefix_len() > 0 && global(net)).min()
+    nets.filter(|net| net.prefix_len() <= 64 && net.prefix_len() > 0 && global(net)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::memory::Memory;
+    use crate::plan::{Offers, plan};
+
+    use super::*;
+
+    /// The address that is planned where the uplink has this network and our device is there with that address.
+    fn check(on_uplink: &str, present: &str, expected: Option<&str>) {
+        let file = "[host.vm]\nuplink = \"eth0\"\n[[clat]]\nhost = \"vm\"\n";
+        let model = crate::model::read(file).unwrap();
+        let mut live = Snapshot::default();
+        let mut route = |net: &str, dev: &str, origin| {
+            if let Ok(net) = net.parse() {
+                live.routes.push(Route { origin, ..Route::through(MAIN, net, dev) });
+            }
+        };
+        route(on_uplink, "eth0", Origin::Kernel);
+        route(present, "st-clat", Origin::Straddle);
+        let facts =
+            Facts { live: &live, memory: &Memory::default(), offers: &Offers::default(), seed: 0x5eed };
+        let plan = plan(&model, "vm", &facts);
+        let part = plan.bridges.first().map(|bridge| bridge.part.as_str());
+        assert_eq!(
+            part.map(|part| part.contains(expected.unwrap_or("-"))),
+            expected.map(|_| true),
+            "{part:?}"
+        );
+    }
+
+    #[test]
+    fn an_address_stays_as_long_as_it_can() {
+        check("", "", None);
+        check("2001:db8:1::/64", "", Some("from 2001:db8:1::"));
+        check("2001:db8:1::/64", "2001:db8:1::77/128", Some("from 2001:db8:1::77 "));
+        check("", "2001:db8:1::77/128", Some("from 2001:db8:1::77 "));
+        check("2001:db8:2::/64", "2001:db8:1::77/128", Some("from 2001:db8:2::"));
+    }
 }

@@ -12,7 +12,7 @@ mod translate;
 pub use backend::{Backend, Make, Offers};
 pub use mtu::Mtu;
 
-pub(crate) use clat::room;
+pub(crate) use clat::{present, rooms};
 
 use std::net::{Ipv6Addr, SocketAddrV4};
 
@@ -206,7 +206,8 @@ impl Plan {
 pub fn sysctls_before(model: &Model, host: &str, devices: &[&str]) -> Vec<SysctlKey> {
     let mut keys = vec![SysctlKey::ipv6_conf("all", "forwarding")];
     for dev in devices.iter().copied().chain([uplink(model, host)]) {
-        keys.extend([SysctlKey::ipv4_conf(dev, "forwarding"), SysctlKey::ipv6_conf(dev, "accept_ra")]);
+        keys.push(SysctlKey::ipv4_conf(dev, "forwarding"));
+        keys.extend(["forwarding", "accept_ra"].map(|name| SysctlKey::ipv6_conf(dev, name)));
     }
     keys
 }

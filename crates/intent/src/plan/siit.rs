@@ -11,6 +11,8 @@ use super::translate::{
 };
 use super::{Bridge, Facts, Plan, Translator, Via};
 
+/// More remarks than these nobody reads.
+const FEW: usize = 5;
 /// More routes than these are the user's own choice to make.
 const MANY: usize = 1000;
 
@@ -37,6 +39,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, siit: &Siit, facts: &Facts<'_>
     forwarding6(&mut plan.wanted, &others, facts);
     let (nets, left) = translated(siit, facts);
     plan.remarks.extend(left);
+    plan.remarks.extend(chosen(siit, facts));
     plan.wanted.extend(nets.into_iter().map(|net| route(Route::through(MAIN, net, dev))));
     plan.bridges.push(Bridge {
         name: siit.name.clone(),
@@ -59,6 +62,22 @@ fn between(siit: &Siit) -> String {
         (false, _) => format!(", by {} and {mapped} mappings", pools.join(", ")),
         (true, _) => format!(", by {mapped} mappings"),
     }
+}
+
+/// What is to be said of mappings whose IPv4 side the host reaches by a route of its own.
+fn chosen(siit: &Siit, facts: &Facts<'_>) -> Vec<String> {
+    let lived = |net: IpNet| is_reached(facts, net).is_some();
+    let mappings = siit.eam.mappings().iter().filter(|mapping| lived(mapping.v4.into()));
+    let told = mappings.take(FEW).map(|mapping| {
+        let (four, six) = (mapping.v4, mapping.v6);
+        let (into, other) = if lived(six.into()) {
+            (four.to_string(), "both have")
+        } else {
+            (six.to_string(), "the IPv4 side has")
+        };
+        format!("{six} and {four}: {other} a route of this host's own; {into} leads into {}", siit.name)
+    });
+    told.collect()
 }
 
 /// What leads into the translator: its prefixes, its own addresses, and of each mapping the side on which

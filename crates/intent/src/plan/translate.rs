@@ -51,7 +51,9 @@ pub(super) fn forwarding4(wanted: &mut Vec<Wanted>, dev: &str, devices: &[&str])
 pub(super) fn forwarding6(wanted: &mut Vec<Wanted>, devices: &[&str], facts: &Facts<'_>) {
     for dev in devices {
         let key = SysctlKey::ipv6_conf(dev, "accept_ra");
-        if facts.before(&key) == Some("1") {
+        // One that forwarded before did not listen with 1, and shall not begin to.
+        let listens = facts.before(&SysctlKey::ipv6_conf(dev, "forwarding")) != Some("1");
+        if listens && facts.before(&key) == Some("1") {
             wanted.push(sysctl(key, "2"));
         }
     }

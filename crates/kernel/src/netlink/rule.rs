@@ -11,6 +11,9 @@ use straddle_intent::words;
 use super::{MARK, Socket, origin};
 use crate::Error;
 
+/// Routes of this length and shorter count as none: a default route, and a half of one.
+const SUPPRESSED: u32 = 1;
+
 /// Every IPv4 rule.
 pub(crate) fn dump(socket: &mut Socket) -> Result<Vec<Rule>, Error> {
     let mut message = RuleMessage::default();
@@ -42,7 +45,7 @@ fn read(message: &RuleMessage) -> Rule {
         } else if let RuleAttribute::Table(table) = attribute {
             rule.table = *table;
         } else if let RuleAttribute::SuppressPrefixLen(length) = attribute {
-            rule.no_default = *length == 0;
+            rule.no_default = *length == SUPPRESSED;
         } else if let RuleAttribute::Protocol(protocol) = attribute {
             rule.origin = origin(*protocol);
         }
@@ -80,7 +83,7 @@ fn message(rule: &Rule) -> RuleMessage {
         Selector::Other => message.attributes.push(RuleAttribute::Source(IpAddr::V4(Ipv4Addr::UNSPECIFIED))),
     }
     if rule.no_default {
-        message.attributes.push(RuleAttribute::SuppressPrefixLen(0));
+        message.attributes.push(RuleAttribute::SuppressPrefixLen(SUPPRESSED));
     }
     message
 }
