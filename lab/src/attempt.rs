@@ -36,8 +36,11 @@ pub fn borrow_bridge(options: &BorrowOptions, progress: &mut dyn FnMut(&str)) ->
         Some(check) => checks.push(check),
         None => notes.push(NO_IP6GRE.into()),
     }
+    if carrier.iter().all(Option::is_none) {
+        checks.push(Check::new("the Ethernet carrier is the kernel's ip6gretap", true, "at both ends"));
+    }
     let kept = if options.keep { Some(Kept::keep(world)?) } else { None };
-    if kept.is_some() {
+    if kept.is_some() && carrier.iter().any(Option::is_some) {
         notes.push(CARRIER_GONE.into());
     }
     drop(carrier);
@@ -53,13 +56,13 @@ pub fn borrow_bridge(options: &BorrowOptions, progress: &mut dyn FnMut(&str)) ->
 }
 
 /// Gives up the lender's IPv4 address and puts its uplink and the carrier into one bridge.
-fn bridge(world: &World) -> Result<[End; 2], LabError> {
-    let end = |host: &Host, remote: Ipv6Addr| {
-        let end = End::open(host, TAP, remote)?;
+fn bridge(world: &World) -> Result<[Option<End>; 2], LabError> {
+    let end = |host: &Host, local: Ipv6Addr, remote: Ipv6Addr| {
+        let end = if of_kernel(host, local, remote)? { None } else { Some(End::open(host, TAP, remote)?) };
         host.ip("link set tap0 mtu 1442 addrgenmode none\nlink set tap0 up")?;
         Ok(end)
     };
-    let ends = [end(&world.lender, BORROWER6)?, end(&world.borrower, LENDER6)?];
+    let ends = [end(&world.lender, LENDER6, BORROWER6)?, end(&world.borrower, BORROWER6, LENDER6)?];
     world.lender.ip("
         address del 192.0.2.158/24 dev eth0
         route del default via 2001:db8:aefc::1 dev eth0
@@ -81,6 +84,13 @@ fn bridge(world: &World) -> Result<[End; 2], LabError> {
         asked.status.success().then_some(())
     })?;
     Ok(ends)
+}
+
+/// Whether the kernel has the device; where it has not, it is made in userspace.
+fn of_kernel(host: &Host, local: Ipv6Addr, remote: Ipv6Addr) -> Result<bool, LabError> {
+    let (local, remote) = (local.to_string(), remote.to_string());
+    let add = ["ip", "link", "add", TAP, "type", "ip6gretap", "local", &local, "remote", &remote];
+    Ok(host.try_run(&[&add[..], &["encaplimit", "none"]].concat())?.status.success())
 }
 
 /// Waits until both ports of the lender's bridge forward: the kernel notices a new port's carrier late.

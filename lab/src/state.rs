@@ -60,21 +60,30 @@ impl HostState {
     #[must_use]
     pub fn difference(&self, later: &HostState) -> Vec<String> {
         let pairs = self.sections.iter().zip(&later.sections);
+        // Devices that the kernel makes by itself in every namespace when a module is loaded are nobody's
+        // doing; those that were there before have to be as they were.
+        let has = |device: &str| {
+            let mut lines = self.sections.iter().flat_map(|section| &section.lines);
+            lines.any(|line| mentions(line, device))
+        };
+        let loaded: Vec<&str> = FALLBACK.into_iter().filter(|device| !has(device)).collect();
         let marked = pairs.flat_map(|(before, after)| {
-            let changes = difference(&before.lines, &after.lines);
-            changes.into_iter().map(|(sign, line)| format!("{sign} {}: {line}", before.name))
+            let theirs = |line: &&String| loaded.iter().any(|device| mentions(line, device));
+            let after_lines: Vec<String> = after.lines.iter().filter(|line| !theirs(line)).cloned().collect();
+            let changes = difference(&before.lines, &after_lines);
+            let words = |(sign, line): (char, &str)| format!("{sign} {}: {line}", before.name);
+            changes.into_iter().map(words).collect::<Vec<_>>()
         });
         marked.collect()
     }
 }
 
-/// Devices that the kernel makes by itself in every namespace when a module is loaded are nobody's doing.
-fn section(name: &'static str, mut lines: Vec<String>) -> Section {
-    let words = |line: &str, device: &str| {
-        line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == device)
-    };
-    lines.retain(|line| !FALLBACK.iter().any(|device| words(line, device)));
+fn section(name: &'static str, lines: Vec<String>) -> Section {
     Section { name, lines }
+}
+
+fn mentions(line: &str, device: &str) -> bool {
+    line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == device)
 }
 
 /// What `ip` prints in a form that is already one line per object. Routes are sorted: their order

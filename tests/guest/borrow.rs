@@ -32,6 +32,7 @@ fn bridging_is_refused_or_defeated() -> Result<(), LabError> {
     let _turn = turn();
     let report = borrow_bridge(&BorrowOptions::default(), &mut |what| println!("... {what}"))?;
     good(&report, "plain ip6gre is refused as a bridge port");
+    good(&report, "the Ethernet carrier is the kernel's ip6gretap");
     Ok(())
 }
 

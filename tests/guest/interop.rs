@@ -78,24 +78,36 @@ fn flows(from: &Host, to: &Host, target: &str, way: &str) -> Result<(), LabError
 
 /// A link on the way takes only 1,400 bytes: the sender hears of it, and of the size that fits.
 fn narrowed(world: &World, kind: Kind, what: &str) -> Result<(), LabError> {
-    let ([_, there], headers) = inner(kind);
+    let ([here, there], headers) = inner(kind);
     let fits = 1400 - usize::from(kind.overhead());
-    world.inet.ip("link set borrower mtu 1400")?;
-    let size = (fits - headers + 1).to_string();
-    let told = wait::until(&format!("{what}: the sender to be told"), PATIENCE, || {
-        let words = ["ping", "-n", "-c", "1", "-W", "1", "-M", "do", "-s", &size, there];
-        let said = world.lender.try_run(&words).ok()?;
-        let said = said.stdout + &said.stderr;
-        let size = said.split_once("mtu")?.1.trim_start_matches([' ', '=', ':']);
-        size.split(|c: char| !c.is_ascii_digit()).next()?.parse::<usize>().ok()
-    })?;
-    assert_eq!(told, fits, "{what}: the size that the sender is told");
-    assert!(answered(&world.lender, there, fits - headers)?, "{what}: ping of {fits} bytes");
-    assert!(refused(&world.lender, there, fits - headers + 1)?, "{what}: larger than {fits} bytes");
-    world.inet.ip("link set borrower mtu 1500")?;
+    for (from, target, link) in [(&world.lender, there, "borrower"), (&world.borrower, here, "hoster")] {
+        let way = format!("{what}, from {}, narrow", from.name());
+        world.inet.ip(&format!("link set {link} mtu 1400"))?;
+        let told = wait::until(&format!("{way}: the sender to be told"), PATIENCE, || {
+            told(from, target, fits - headers + 1)
+        })?;
+        assert_eq!(told, fits, "{way}: the size that the sender is told");
+        assert!(answered(from, target, fits - headers)?, "{way}: ping of {fits} bytes");
+        assert!(refused(from, target, fits - headers + 1)?, "{way}: larger than {fits} bytes");
+        world.inet.ip(&format!("link set {link} mtu 1500"))?;
+    }
     // What the hosts have learnt of the way is not the next carrier's.
-    world.lender.run(&["ip", "-6", "route", "flush", "cache"])?;
-    world.lender.run(&["ip", "-4", "route", "flush", "cache"]).map(drop)
+    for (host, family) in
+        [(&world.lender, "-6"), (&world.lender, "-4"), (&world.borrower, "-6"), (&world.borrower, "-4")]
+    {
+        host.run(&["ip", family, "route", "flush", "cache"])?;
+    }
+    Ok(())
+}
+
+/// The MTU that a ping of this many bytes of payload is told, if it is told one.
+fn told(from: &Host, target: &str, size: usize) -> Option<usize> {
+    let size = size.to_string();
+    let words = ["ping", "-n", "-c", "1", "-W", "1", "-M", "do", "-s", &size, target];
+    let said = from.try_run(&words).ok()?;
+    let said = said.stdout + &said.stderr;
+    let mtu = said.split_once("mtu")?.1.trim_start_matches([' ', '=', ':']);
+    mtu.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// DSCP EF and ECT(0), seen outside on the way and inside at the end.

@@ -4,11 +4,12 @@ use straddle_encap::Kind;
 use straddle_intent::object::{Link, LinkKind, Object, Tunnel};
 use straddle_intent::step::Step;
 use straddle_kernel::{Kernel, Live};
-use straddle_lab::LabError;
+use straddle_lab::straddle::Straddle;
 use straddle_lab::world::{World, WorldOptions};
+use straddle_lab::{Carrier, LabError};
 
 use crate::pair::{DEVICE, KINDS, Make, lender, link, underlay};
-use crate::turn;
+use crate::{exe, turn};
 
 /// The kernel's own figure for a device without an encapsulation limit, made with no MTU given.
 #[test]
@@ -36,9 +37,25 @@ fn our_mtu_is_the_kernels() -> Result<(), LabError> {
             println!("{kind:?} on {underlay_mtu}: {ours}, the kernel's {kernels}");
             assert_eq!(ours, kernels, "{kind:?} on {underlay_mtu}");
             world.lender.ip(&format!("link del {DEVICE}"))?;
+            let planned = planned(&world, kind)?;
+            assert!(
+                planned.is_none_or(|planned| planned == kernels),
+                "{kind:?} on {underlay_mtu}: {planned:?}"
+            );
         }
     }
     Ok(())
+}
+
+/// What `straddle plan` reckons for a carrier of this kind; none for those that no recipe has.
+fn planned(world: &World, kind: Kind) -> Result<Option<u64>, LabError> {
+    let carrier = match kind {
+        Kind::Ip6gre { key: None } => Carrier::Ip6gre,
+        Kind::Ip4ip6 => Carrier::Ip4ip6,
+        Kind::Ip6gre { key: Some(_) } | Kind::Sit => return Ok(None),
+    };
+    let planned = Straddle::borrow(world, exe(), carrier)?.on(&world.lender).json("plan")?;
+    Ok(planned["plan"]["bridges"][0]["carrier"]["mtu"]["value"].as_u64().or(Some(0)))
 }
 
 /// A device as observed is the device as wanted, and a change keeps the addresses on it.
@@ -46,7 +63,8 @@ fn our_mtu_is_the_kernels() -> Result<(), LabError> {
 fn a_device_is_changed_without_losing_its_addresses() -> Result<(), LabError> {
     let _turn = turn();
     let world = World::build(WorldOptions::default())?;
-    world.lender.ip("address add 2001:db8:aefc::7/64 dev eth0 nodad")?;
+    // Those that `farther` makes of the lender's own.
+    world.lender.ip("address add 2001:db8:aefc::3/64 dev eth0 nodad\naddress add 192.0.2.159/24 dev eth0")?;
     for kind in KINDS {
         drop(lender(&world, kind, Make::Kernel)?);
         let (local, remote) = underlay(kind);
@@ -54,7 +72,13 @@ fn a_device_is_changed_without_losing_its_addresses() -> Result<(), LabError> {
         assert_eq!(seen(&world)?, made, "{kind:?} as made");
         let LinkKind::Tunnel(tunnel) = made.kind.clone() else { unreachable!() };
         let limit = (kind != Kind::Sit).then_some(4);
-        let elsewhere = Tunnel { remote: farther(remote), encap_limit: limit, hop_limit: 77, ..tunnel };
+        let elsewhere = Tunnel {
+            local: farther(local),
+            remote: farther(remote),
+            encap_limit: limit,
+            hop_limit: 77,
+            ..tunnel
+        };
         let changed = Link { kind: LinkKind::Tunnel(elsewhere), mtu: 1400, ..made.clone() };
         for (from, to) in [(&made, &changed), (&changed, &made)] {
             let step = Step::Change { from: Object::Link(from.clone()), to: Object::Link(to.clone()) };

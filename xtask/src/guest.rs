@@ -8,10 +8,15 @@ use crate::Done;
 
 /// Builds the guest's tests, with optimisation since the machine is emulated, and runs them inside.
 pub fn guest() -> Done {
-    let words = ["test", "--release", "--no-run", "--test", "guest", "--message-format", "json"];
-    let built = Command::new("cargo").args(words).output().map_err(|error| format!("cargo: {error}"))?;
+    let words =
+        ["test", "--release", "--no-run", "--test", "guest", "--message-format", "json-render-diagnostics"];
+    let built = Command::new("cargo")
+        .args(words)
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .map_err(|error| format!("cargo: {error}"))?;
     if !built.status.success() {
-        return Err(String::from_utf8_lossy(&built.stderr).into_owned());
+        return Err("the guest's tests could not be built".into());
     }
     let messages = String::from_utf8_lossy(&built.stdout);
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());

@@ -129,6 +129,7 @@ fn kernel_lacks(model: &Model, host: &Host, offers: &Offers) -> Option<Diagnosti
     let choice = host.backend.as_ref().filter(|choice| choice.value == BackendChoice::Kernel)?;
     let ends_here = |borrow: &&Borrow| [&borrow.lender.host, &borrow.borrower.host].contains(&&host.name);
     let kinds = model.borrows.iter().filter(ends_here).map(|borrow| borrow.kind);
+    let kinds = kinds.filter(|kind| offers.knows(*kind));
     let (kind, why) = kinds.into_iter().find_map(|kind| offers.refusal(kind).map(|why| (kind, why)))?;
     let message = format!("this kernel has no {}: {why}", kind_word(kind));
     let help = "write \"auto\" or \"tun\", or load the module (modprobe ip6_gre, ip6_tunnel or sit)";

@@ -1,5 +1,6 @@
 //! Taking steps: noted first, undone backwards on failure.
 
+use straddle_intent::object::Object;
 use straddle_intent::step::Step;
 
 use crate::{Error, Kernel, Notebook};
@@ -34,6 +35,7 @@ pub fn apply(
                 if may_be_half_done(step) {
                     taken.push(step.clone());
                 }
+                forget(notebook, step);
                 let left = undo(kernel, notebook, &taken);
                 return Err(Box::new(Failure { step: step.clone(), error, left }));
             }
@@ -64,6 +66,14 @@ pub fn settle(kernel: &mut dyn Kernel, notebook: &mut dyn Notebook, steps: &[Ste
 pub fn undo(kernel: &mut dyn Kernel, notebook: &mut dyn Notebook, taken: &[Step]) -> Vec<(Step, Error)> {
     let inverses: Vec<Step> = taken.iter().rev().map(Step::inverse).collect();
     settle(kernel, notebook, &inverses)
+}
+
+/// A device that could not be made is not ours: whoever has one of that name made it.
+fn forget(notebook: &mut dyn Notebook, step: &Step) {
+    if let Step::Create(device @ Object::Link(_)) = step {
+        // What the journal then remembers beyond the truth is only a name.
+        let _ = notebook.done(&Step::Remove(device.clone()));
+    }
 }
 
 fn take(kernel: &mut dyn Kernel, notebook: &mut dyn Notebook, step: &Step) -> Result<Step, Error> {

@@ -35,6 +35,11 @@ pub enum Make {
 }
 
 impl Offers {
+    /// Whether the kernel was asked for this kind of carrier.
+    pub fn knows(&self, kind: Kind) -> bool {
+        self.0.contains_key(Format::from(kind).word())
+    }
+
     /// Why the kernel has no device for this kind of carrier; none when it has.
     pub fn refusal(&self, kind: Kind) -> Option<String> {
         match self.0.get(Format::from(kind).word()) {
@@ -54,6 +59,10 @@ impl Backend {
             (BackendChoice::Kernel, _) => Backend { make: Make::Kernel, why: "as the file says".into() },
             (BackendChoice::Auto, None) => {
                 Backend { make: Make::Kernel, why: format!("this kernel has {}", kind_word(kind)) }
+            }
+            (BackendChoice::Auto, Some(_)) if !offers.knows(kind) => {
+                let why = format!("the kernel could not be asked for {}: that needs root", kind_word(kind));
+                Backend { make: Make::Tun, why }
             }
             (BackendChoice::Auto, Some(why)) => {
                 Backend { make: Make::Tun, why: format!("this kernel has no {}: {why}", kind_word(kind)) }
