@@ -11,12 +11,10 @@ mod inward;
 
 pub use inward::{OuterError, inward, is_no_tunnel};
 
-/// The IPv4 dummy address: whom an error comes from that a node without an IPv4 address sends
-/// (RFC 7600 §4.8).
-pub const DUMMY4: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
+pub use straddle_wire::ipv4::DUMMY as DUMMY4;
 
 /// The length that is enough for every error, in bytes.
-pub const MAX_ERROR: usize = MAX_ERROR6;
+pub const MAX_ERROR: usize = icmpv6::MAX_ERROR;
 
 /// Whom our errors come from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -128,7 +126,7 @@ fn message6(packet: &ipv6::Packet<'_>, message: Message) -> Result<icmpv4::Heade
     let (kind, code, rest) = match message {
         Message::Unreachable => (icmpv6::UNREACHABLE, icmpv6::ADDRESS, 0),
         Message::TooBig(mtu) => {
-            let mtu = mtu.max(MIN_MTU6);
+            let mtu = mtu.max(ipv6::MIN_MTU);
             if ipv6::HEADER as u32 + u32::from(packet.header.payload_len) <= mtu {
                 return Err(Reason::ErrorNotWanted);
             }
@@ -148,24 +146,11 @@ fn write4(
 ) -> Option<usize> {
     let (head, rest) = out.split_first_chunk_mut::<{ ipv4::HEADER }>()?;
     let (icmp, room) = rest.split_first_chunk_mut::<{ icmpv4::HEADER }>()?;
-    let quote = copy(quote, room, MAX_ERROR4 - ipv4::HEADER - icmpv4::HEADER);
+    let quote = copy(quote, room, icmpv4::MAX_ERROR - ipv4::HEADER - icmpv4::HEADER);
     *icmp = message.emit(quote);
-    let total = ipv4::HEADER + icmpv4::HEADER + quote.len();
-    let ip = ipv4::Header {
-        tos: INTERNETWORK_CONTROL,
-        total_len: total as u16,
-        id: 0,
-        dont_fragment: true,
-        more_fragments: false,
-        offset: 0,
-        ttl: HOP_LIMIT,
-        protocol: ICMPV4,
-        checksum: 0,
-        source,
-        destination,
-    };
-    ip.emit(&[], head)?;
-    Some(total)
+    let length = icmpv4::HEADER + quote.len();
+    icmpv4::error_ip(source, destination, length).emit(&[], head)?;
+    Some(ipv4::HEADER + length)
 }
 
 /// `None` where `out` is too short for the headers.
@@ -178,19 +163,10 @@ fn write6(
 ) -> Option<usize> {
     let (head, rest) = out.split_first_chunk_mut::<{ ipv6::HEADER }>()?;
     let (icmp, room) = rest.split_first_chunk_mut::<{ icmpv6::HEADER }>()?;
-    let quote = copy(quote, room, MAX_ERROR6 - ipv6::HEADER - icmpv6::HEADER);
+    let quote = copy(quote, room, icmpv6::MAX_ERROR - ipv6::HEADER - icmpv6::HEADER);
     *icmp = icmpv6::emit(&message, source, destination, quote);
     let length = icmpv6::HEADER + quote.len();
-    let ip = ipv6::Header {
-        traffic_class: 0,
-        flow_label: 0,
-        payload_len: length as u16,
-        next_header: ICMPV6,
-        hop_limit: HOP_LIMIT,
-        source,
-        destination,
-    };
-    *head = ip.emit();
+    *head = icmpv6::error_ip(source, destination, length).emit();
     Some(ipv6::HEADER + length)
 }
 
@@ -202,17 +178,8 @@ fn copy<'a>(quote: &[u8], room: &'a mut [u8], limit: usize) -> &'a [u8] {
     room
 }
 
-/// RFC 1812 §4.3.2.3, in bytes.
-const MAX_ERROR4: usize = 576;
-/// RFC 4443 §2.4 (c), in bytes.
-const MAX_ERROR6: usize = 1280;
 /// RFC 791 §3.2: every link takes it, in bytes.
 const MIN_MTU4: u32 = 68;
-/// RFC 8200 §5, in bytes.
-const MIN_MTU6: u32 = 1280;
-/// RFC 1812 §4.3.2.5.
-const INTERNETWORK_CONTROL: u8 = 0xc0;
-const HOP_LIMIT: u8 = 64;
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@ pub mod carrier;
 mod counters;
 pub mod discover;
 mod error;
+mod loops;
 mod mmsg;
 mod raw;
 mod stop;

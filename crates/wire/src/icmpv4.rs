@@ -1,7 +1,10 @@
 //! ICMP for IPv4: RFC 792.
 
-use crate::Malformed;
+use core::net::Ipv4Addr;
+
 use crate::checksum::Sum;
+use crate::ip::{HOP_LIMIT, ICMPV4};
+use crate::{Malformed, ipv4};
 
 /// Length of the header, in bytes.
 pub const HEADER: usize = 8;
@@ -92,6 +95,30 @@ impl Header {
         [self.kind, self.code, c0, c1, r0, r1, r2, r3]
     }
 }
+
+/// Length of the longest error with its IP header, in bytes (RFC 1812 §4.3.2.3).
+pub const MAX_ERROR: usize = 576;
+
+/// The IP header of an error of our own, for this many bytes of message (RFC 1812 §4.3.2.5).
+#[must_use]
+pub fn error_ip(source: Ipv4Addr, destination: Ipv4Addr, message: usize) -> ipv4::Header {
+    ipv4::Header {
+        tos: INTERNETWORK_CONTROL,
+        total_len: (ipv4::HEADER + message) as u16,
+        id: 0,
+        dont_fragment: true,
+        more_fragments: false,
+        offset: 0,
+        ttl: HOP_LIMIT,
+        protocol: ICMPV4,
+        checksum: 0,
+        source,
+        destination,
+    }
+}
+
+/// Precedence of routing and its errors.
+const INTERNETWORK_CONTROL: u8 = 0xc0;
 
 /// Whether a type is an error, about which no error may be sent (RFC 1122 §3.2.2).
 #[must_use]

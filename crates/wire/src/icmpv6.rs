@@ -3,8 +3,8 @@
 
 use core::net::Ipv6Addr;
 
-use crate::checksum;
-use crate::ip::ICMPV6;
+use crate::ip::{HOP_LIMIT, ICMPV6};
+use crate::{checksum, ipv6};
 
 pub use crate::icmpv4::{HEADER, Header, Message, at};
 
@@ -44,6 +44,23 @@ pub fn emit(header: &Header, source: Ipv6Addr, destination: Ipv6Addr, payload: &
     bytes[2] = c0;
     bytes[3] = c1;
     bytes
+}
+
+/// Length of the longest error with its IP header, in bytes (RFC 4443 §2.4 (c)).
+pub const MAX_ERROR: usize = 1280;
+
+/// The IP header of an error of our own, for this many bytes of message.
+#[must_use]
+pub fn error_ip(source: Ipv6Addr, destination: Ipv6Addr, message: usize) -> ipv6::Header {
+    ipv6::Header {
+        traffic_class: 0,
+        flow_label: 0,
+        payload_len: message as u16,
+        next_header: ICMPV6,
+        hop_limit: HOP_LIMIT,
+        source,
+        destination,
+    }
 }
 
 /// Whether no error may be sent about a type: errors and redirects (RFC 4443 §2.4 e.1, e.2).

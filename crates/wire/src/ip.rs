@@ -3,6 +3,8 @@
 use crate::checksum::{self, Sum};
 use crate::{Malformed, ipv4, ipv6};
 
+/// Hop limit of what is not forwarded but made here (RFC 1700, IP TIME TO LIVE PARAMETER).
+pub const HOP_LIMIT: u8 = 64;
 /// IANA protocol number of ICMP for IPv4.
 pub const ICMPV4: u8 = 1;
 /// IANA protocol number of IPv4 in IP (RFC 2003, RFC 2473).

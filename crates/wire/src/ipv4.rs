@@ -7,6 +7,8 @@ use crate::{Malformed, field};
 
 /// Length of the header without options, in bytes.
 pub const HEADER: usize = 20;
+/// The dummy address: whom an error comes from that a node without an IPv4 address sends (RFC 7600 §4.8).
+pub const DUMMY: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
 /// Length of the longest options, in bytes.
 pub const MAX_OPTIONS: usize = 40;
 

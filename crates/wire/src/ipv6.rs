@@ -6,6 +6,8 @@ use crate::Malformed;
 
 /// Length of the header, in bytes.
 pub const HEADER: usize = 40;
+/// What every link takes at least, in bytes (RFC 8200 §5).
+pub const MIN_MTU: u32 = 1280;
 
 /// Where the fields are, in bytes from the start of the header.
 pub mod at {

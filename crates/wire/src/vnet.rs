@@ -6,6 +6,8 @@ pub const HEADER: usize = 10;
 
 /// `VIRTIO_NET_HDR_F_NEEDS_CSUM`: the checksum field holds the sum of the pseudo-header only.
 pub const NEEDS_CSUM: u8 = 1;
+/// `VIRTIO_NET_HDR_F_DATA_VALID`: somebody has found the checksum right.
+pub const DATA_VALID: u8 = 2;
 /// `VIRTIO_NET_HDR_GSO_ECN`, or'ed to a TCP type: CWR belongs to the first segment only.
 pub const GSO_ECN: u8 = 0x80;
 

@@ -1,6 +1,6 @@
 //! ICMP types, codes, pointers and MTUs, both ways: RFC 7915 §4.2, §5.2.
 
-use straddle_wire::{icmpv4, icmpv6};
+use straddle_wire::{icmpv4, icmpv6, ipv6};
 
 use crate::{Config, Reason};
 
@@ -127,7 +127,7 @@ pub(crate) fn mtu6(config: &Config, mtu: u16, total_len: u16) -> u32 {
     let likely = || config.mtu_plateaus.iter().copied().filter(|plateau| *plateau < total_len).max();
     let mtu = if mtu == 0 { likely().unwrap_or(0) } else { mtu };
     let mtu = u32::from(mtu).min(config.mtu4.into()) + GROWTH;
-    mtu.min(config.mtu6.into()).max(MIN_MTU6)
+    mtu.min(config.mtu6.into()).max(ipv6::MIN_MTU)
 }
 
 /// What a Fragmentation Needed says for a Packet Too Big that said `mtu` (RFC 7915 §5.2), in bytes. No
@@ -135,7 +135,7 @@ pub(crate) fn mtu6(config: &Config, mtu: u16, total_len: u16) -> u32 {
 /// bytes.
 pub(crate) fn mtu4(config: &Config, mtu: u32, has_fragment_header: bool) -> u16 {
     let loss = if has_fragment_header { GROWTH + FRAGMENT_HEADER } else { GROWTH };
-    let mtu = mtu.max(MIN_MTU6).min(u32::from(config.mtu6).max(MIN_MTU6)) - loss;
+    let mtu = mtu.max(ipv6::MIN_MTU).min(u32::from(config.mtu6).max(ipv6::MIN_MTU)) - loss;
     mtu.min(config.mtu4.into()).min(u16::MAX.into()) as u16
 }
 
@@ -143,8 +143,6 @@ pub(crate) fn mtu4(config: &Config, mtu: u32, has_fragment_header: bool) -> u16 
 pub(crate) const GROWTH: u32 = 20;
 /// In bytes.
 pub(crate) const FRAGMENT_HEADER: u32 = 8;
-/// RFC 8200 §5, in bytes.
-pub(crate) const MIN_MTU6: u32 = 1280;
 /// Where the IPv6 header says the next one, in bytes.
 const NEXT_HEADER_AT: u8 = 6;
 

@@ -2,6 +2,8 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
+use straddle_wire::ipv4::DUMMY;
+
 use crate::rfc6052::{NotEmbedded, Prefix};
 use crate::{Config, Mode, Reason, Translator};
 
@@ -104,7 +106,7 @@ impl Translator {
 impl Config {
     /// Whom ICMPv4 errors come from.
     pub(crate) fn source4(&self) -> Ipv4Addr {
-        self.own4.unwrap_or(DUMMY4)
+        self.own4.unwrap_or(DUMMY)
     }
 
     /// Whom ICMPv6 errors come from: for a CLAT, the host itself.
@@ -114,7 +116,7 @@ impl Config {
         {
             return Ok(own.v6.addr());
         }
-        let dummy = || self.pool6.first().map(|prefix| prefix.embed(DUMMY4));
+        let dummy = || self.pool6.first().map(|prefix| prefix.embed(DUMMY));
         self.own6.or_else(dummy).ok_or(Reason::NoOwnAddress)
     }
 
@@ -189,9 +191,6 @@ fn is_private(address: Ipv4Addr) -> bool {
             | [198, 18..=19, ..]
     )
 }
-
-/// The IPv4 dummy address (RFC 7600 §4.8).
-pub(crate) const DUMMY4: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
 
 #[cfg(test)]
 mod tests {
@@ -302,7 +301,7 @@ mod tests {
         assert_eq!(config.stand_in6([10, 1, 2, 0xff].into()), Ok("2001:db8:e::7f".parse().unwrap()));
         let none = Config::default();
         assert_eq!(none.stand_in4(Ipv6Addr::LOCALHOST), None);
-        assert_eq!(none.stand_in6(DUMMY4), Err(Reason::NoOwnAddress));
-        assert_eq!(none.source4(), DUMMY4);
+        assert_eq!(none.stand_in6(DUMMY), Err(Reason::NoOwnAddress));
+        assert_eq!(none.source4(), DUMMY);
     }
 }

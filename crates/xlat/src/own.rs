@@ -1,12 +1,11 @@
 //! What the translator says and hears itself: RFC 7915 §4.4, §5.4.
 
 use straddle_wire::checksum::{self, Sum};
-use straddle_wire::ip::{ICMPV4, ICMPV6, TCP, UDP, Version};
+use straddle_wire::ip::{HOP_LIMIT, ICMPV4, ICMPV6, TCP, UDP, Version};
 use straddle_wire::{ext, icmpv4, icmpv6, ipv4, ipv6};
 
 use crate::load::Load;
 use crate::pass::{End, Pass, Trouble};
-use crate::quote::MAX_ERROR4;
 use crate::structure::put;
 use crate::{Out, Reason, Verdict};
 
@@ -44,21 +43,10 @@ fn tell4(pass: &mut Pass<'_>, trouble: Trouble) -> Result<(), Reason> {
     };
     limit(pass)?;
     let quote = pass.packet.get(..ip.total_len.into()).unwrap_or(pass.packet);
-    let quote = quote.get(..MAX_ERROR4 - ipv4::HEADER - icmpv4::HEADER).unwrap_or(quote);
+    let quote = quote.get(..icmpv4::MAX_ERROR - ipv4::HEADER - icmpv4::HEADER).unwrap_or(quote);
     let message = icmpv4::Header { kind, code, checksum: 0, rest }.emit(quote);
-    let header = ipv4::Header {
-        tos: INTERNETWORK_CONTROL,
-        total_len: (ipv4::HEADER + message.len() + quote.len()) as u16,
-        id: 0,
-        dont_fragment: true,
-        more_fragments: false,
-        offset: 0,
-        ttl: HOP_LIMIT,
-        protocol: ICMPV4,
-        checksum: 0,
-        source: pass.translator.config().source4(),
-        destination: ip.source,
-    };
+    let source = pass.translator.config().source4();
+    let header = icmpv4::error_ip(source, ip.source, message.len() + quote.len());
     let mut head = [0; ipv4::HEADER];
     header.emit(&[], &mut head);
     send(pass, Version::V4, [&head, &message, quote]);
@@ -78,7 +66,7 @@ fn tell6(pass: &mut Pass<'_>, trouble: Trouble) -> Result<(), Reason> {
     }
     let (kind, code, rest) = match trouble {
         Trouble::TimeExceeded => (icmpv6::TIME_EXCEEDED, 0, 0),
-        Trouble::TooBig(mtu) => (icmpv6::TOO_BIG, 0, mtu.max(crate::icmp::MIN_MTU6)),
+        Trouble::TooBig(mtu) => (icmpv6::TOO_BIG, 0, mtu.max(ipv6::MIN_MTU)),
         Trouble::SourceRoute | Trouble::Prohibited => (icmpv6::UNREACHABLE, icmpv6::PROHIBITED, 0),
         Trouble::HeaderField(at) => (icmpv6::PARAMETER_PROBLEM, 0, at),
         Trouble::Port => (icmpv6::UNREACHABLE, icmpv6::PORT, 0),
@@ -88,18 +76,10 @@ fn tell6(pass: &mut Pass<'_>, trouble: Trouble) -> Result<(), Reason> {
     limit(pass)?;
     let length = ipv6::HEADER + usize::from(ip.payload_len);
     let quote = pass.packet.get(..length).unwrap_or(pass.packet);
-    let quote = quote.get(..Out::HEAD - ipv6::HEADER - icmpv6::HEADER).unwrap_or(quote);
+    let quote = quote.get(..icmpv6::MAX_ERROR - ipv6::HEADER - icmpv6::HEADER).unwrap_or(quote);
     let message = icmpv6::Header { kind, code, checksum: 0, rest };
     let message = icmpv6::emit(&message, source, ip.source, quote);
-    let header = ipv6::Header {
-        traffic_class: 0,
-        flow_label: 0,
-        payload_len: (message.len() + quote.len()) as u16,
-        next_header: ICMPV6,
-        hop_limit: HOP_LIMIT,
-        source,
-        destination: ip.source,
-    };
+    let header = icmpv6::error_ip(source, ip.source, message.len() + quote.len());
     send(pass, Version::V6, [&header.emit(), &message, quote]);
     Ok(())
 }
@@ -195,7 +175,3 @@ fn echo(request: &[u8], kind: u8, reply: u8, pseudo: Sum) -> Result<Load<'_>, En
     load.retype(reply, Sum::ZERO, Sum::ZERO);
     Ok(load)
 }
-
-/// RFC 1812 §4.3.2.5.
-const INTERNETWORK_CONTROL: u8 = 0xc0;
-const HOP_LIMIT: u8 = 64;

@@ -117,7 +117,7 @@ pub(crate) fn error4(
     message: &[u8],
     v6: (Ipv6Addr, Ipv6Addr),
     node: Option<Ipv6Addr>,
-    out: &mut [u8; MAX_ERROR4],
+    out: &mut [u8; icmpv4::MAX_ERROR],
 ) -> Result<Written, Reason> {
     let header = icmpv6::Message::parse(message)?.header;
     let Message::Error { kind, code, word } = icmp::to4(header.kind, header.code, header.rest)? else {
@@ -132,7 +132,7 @@ pub(crate) fn error4(
         Some(address) => Structure::with_node(extension, address),
         None => Structure::of(extension),
     };
-    let limit = MAX_ERROR4.min(translator.config().mtu4.into());
+    let limit = icmpv4::MAX_ERROR.min(translator.config().mtu4.into());
     let room = out.get_mut(ipv4::HEADER..limit).unwrap_or_default();
     let (icmp, body) = room.split_first_chunk_mut::<{ icmpv4::HEADER }>().ok_or(Reason::TooBig)?;
     let (length, units) = structure.write(&inner.quote, 4, body);
@@ -279,8 +279,6 @@ fn inner_echo(
 
 /// The longest header in a quote, in bytes.
 const QUOTED_HEADER: usize = ipv6::HEADER + Fragment::HEADER;
-/// RFC 1812 §4.3.2.3, in bytes.
-pub(crate) const MAX_ERROR4: usize = 576;
 /// The longest IPv4 packet without DF (RFC 7915 §5.1), in bytes.
 const ALWAYS_FITS: usize = 1260;
 

@@ -8,7 +8,7 @@ use straddle_wire::ip::{ICMPV4, ICMPV6, UDP, Version};
 use straddle_wire::{icmpv4, ipv4, ipv6, vnet};
 
 use crate::header::{Datagram, check_protocol, other_number};
-use crate::icmp::{self, GROWTH, MIN_MTU6, Message};
+use crate::icmp::{self, GROWTH, Message};
 use crate::load::Load;
 use crate::map::{self, By, Whose};
 use crate::offload::{Found, Offload, Super};
@@ -220,7 +220,7 @@ fn icmp(pass: &mut Pass<'_>, datagram: &mut Datagram<'_>, addresses: &Addresses)
 fn send(pass: &mut Pass<'_>, datagram: &mut Datagram<'_>, v6: (Ipv6Addr, Ipv6Addr)) -> Result<(), End> {
     let config = pass.translator.config();
     let header_len = header_len(datagram);
-    let mtu = u32::from(config.mtu6).max(MIN_MTU6) as usize;
+    let mtu = u32::from(config.mtu6).max(ipv6::MIN_MTU) as usize;
     let limit = if datagram.dont_fragment { mtu } else { mtu.min(config.lowest_ipv6_mtu.into()) };
     let longest = match datagram.offload {
         Offload::Super(packet) => packet.longest(datagram.load.len()),
@@ -235,7 +235,7 @@ fn send(pass: &mut Pass<'_>, datagram: &mut Datagram<'_>, v6: (Ipv6Addr, Ipv6Add
         let mtu = (mtu + ipv6::HEADER - header_len) as u32 - GROWTH;
         return Err(End::Tell(Reason::TooBig, Trouble::TooBig(mtu)));
     }
-    send_smaller(pass, datagram, v6, limit.max(MIN_MTU6 as usize))
+    send_smaller(pass, datagram, v6, limit.max(ipv6::MIN_MTU as usize))
 }
 
 /// Makes packets of at most `limit` bytes out of one: smaller TCP segments of a super-packet, else fragments.

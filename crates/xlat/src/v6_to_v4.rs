@@ -8,7 +8,7 @@ use straddle_wire::ip::{ICMPV4, ICMPV6, UDP, Version};
 use straddle_wire::{icmpv4, icmpv6, ipv4, ipv6, vnet};
 
 use crate::header::{Datagram, check_protocol, other_number};
-use crate::icmp::{self, FRAGMENT_HEADER, GROWTH, MIN_MTU6, Message};
+use crate::icmp::{self, FRAGMENT_HEADER, GROWTH, Message};
 use crate::load::Load;
 use crate::map::{self, Via, Whose};
 use crate::offload::{Found, Offload, Super};
@@ -108,7 +108,7 @@ fn source(translator: &Translator, address: Ipv6Addr, is_error: bool) -> Result<
         }
         Err(Reason::NotOurs) if is_error => match translator.config().stand_in4(address) {
             Some(found) => Ok((found, false)),
-            None => Ok((map::DUMMY4, true)),
+            None => Ok((ipv4::DUMMY, true)),
         },
         Err(Reason::NotOurs) => Err(End::Tell(Reason::SourceNotMapped, Trouble::Prohibited)),
         Err(reason) => Err(reason.into()),
@@ -161,7 +161,7 @@ fn icmp(pass: &mut Pass<'_>, datagram: &mut Datagram<'_>, way: &Way) -> Result<(
 /// RFC 7915 §5.3: an error goes out whole.
 fn error(pass: &mut Pass<'_>, datagram: &Datagram<'_>, way: &Way) -> Result<(), End> {
     let translator = pass.translator;
-    let mut out = [0; quote::MAX_ERROR4];
+    let mut out = [0; icmpv4::MAX_ERROR];
     let node = way.nameless.then_some(way.v6.0);
     let written = quote::error4(translator, datagram.bytes, way.v6, node, &mut out)?;
     let (head, message) = out.split_at_mut_checked(ipv4::HEADER).unwrap_or_default();
@@ -208,7 +208,7 @@ fn send(pass: &mut Pass<'_>, datagram: &mut Datagram<'_>, way: &Way) -> Result<(
     }
     // An IPv6 node sends no smaller packets than that, whatever it is told.
     let growth = growth(datagram);
-    if ipv4::HEADER + longest + growth > MIN_MTU6 as usize {
+    if ipv4::HEADER + longest + growth > ipv6::MIN_MTU as usize {
         return Err(End::Tell(Reason::TooBig, Trouble::TooBig((mtu + growth) as u32)));
     }
     send_smaller(pass, datagram, way, mtu)

@@ -11,13 +11,12 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use straddle_encap::Kind;
 use straddle_encap::errors::{DUMMY4, Sources};
 
 use crate::counters::Counters;
-use crate::stop::Stop;
+use crate::loops::Loops;
 use crate::{Error, Report, raw};
 use path::Path;
 
@@ -54,10 +53,10 @@ pub(crate) struct Shared {
 /// Running loops; they end when this is dropped.
 pub struct Serving {
     carriers: Vec<Arc<Shared>>,
-    stop: Arc<Stop>,
+    // Dropped before the guards, which stand in for a socket as long as it is there.
+    loops: Loops,
     /// See [`raw::guard`].
     guards: Vec<OwnedFd>,
-    threads: Vec<JoinHandle<Result<(), Error>>>,
 }
 
 impl Serving {
@@ -67,8 +66,7 @@ impl Serving {
     /// When a raw socket or a thread can't be had.
     pub fn begin(carriers: Vec<Carrier>) -> Result<Serving, Error> {
         let carriers = carriers.into_iter().map(|carrier| Arc::new(Shared::new(carrier))).collect();
-        let mut serving =
-            Serving { carriers, stop: Arc::new(Stop::new()?), guards: Vec::new(), threads: Vec::new() };
+        let mut serving = Serving { carriers, loops: Loops::new("carrier")?, guards: Vec::new() };
         let mut ends: BTreeMap<(u8, IpAddr), Vec<Arc<Shared>>> = BTreeMap::new();
         for carrier in &serving.carriers {
             ends.entry((carrier.kind.protocol(), carrier.local)).or_default().push(carrier.clone());
@@ -86,25 +84,11 @@ impl Serving {
         self.guards.push(raw::guard(kind, local)?);
         for carrier in &together {
             for queue in 0..carrier.queues.len() {
-                let (carrier, socket, stop) = (carrier.clone(), socket.clone(), self.stop.clone());
-                self.spawn(move || outward::run(&carrier, queue, &socket, &stop))?;
+                let (carrier, socket) = (carrier.clone(), socket.clone());
+                self.loops.begin(move |stop| outward::run(&carrier, queue, &socket, stop))?;
             }
         }
-        let stop = self.stop.clone();
-        self.spawn(move || inward::run(&together, &socket, &stop))
-    }
-
-    /// A loop that ends takes the others along: whoever waits on [`Serving::ended`] begins anew.
-    fn spawn(&mut self, run: impl FnOnce() -> Result<(), Error> + Send + 'static) -> Result<(), Error> {
-        let stop = self.stop.clone();
-        let body = move || {
-            let ended = run();
-            stop.raise();
-            ended
-        };
-        let thread = std::thread::Builder::new().name("carrier".into()).spawn(body);
-        self.threads.push(thread.map_err(Error::call("thread"))?);
-        Ok(())
+        self.loops.begin(move |stop| inward::run(&together, &socket, stop))
     }
 
     /// The counters of each carrier.
@@ -115,17 +99,7 @@ impl Serving {
 
     /// Can be read from once a loop has ended by itself: a device has gone.
     pub fn ended(&self) -> BorrowedFd<'_> {
-        self.stop.fd()
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        self.stop.raise();
-        for thread in self.threads.drain(..) {
-            // A loop that failed has told by ending; what it failed of is told by whoever begins anew.
-            let _ = thread.join();
-        }
+        self.loops.ended()
     }
 }
 

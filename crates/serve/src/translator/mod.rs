@@ -11,7 +11,6 @@ mod tally;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 pub use loss::Reason as Loss;
 use slot::Slot;
@@ -19,7 +18,7 @@ use tally::Tally;
 pub use tally::{Report, Traffic};
 
 use crate::Error;
-use crate::stop::Stop;
+use crate::loops::Loops;
 
 /// A translator to be served.
 pub struct Translator {
@@ -47,8 +46,7 @@ struct Queue {
 /// Running loops; they end when this is dropped.
 pub struct Serving {
     translators: Vec<Arc<Shared>>,
-    stop: Arc<Stop>,
-    threads: Vec<JoinHandle<Result<(), Error>>>,
+    loops: Loops,
 }
 
 impl Serving {
@@ -57,28 +55,16 @@ impl Serving {
     /// # Errors
     /// When a thread can't be had.
     pub fn begin(translators: Vec<Translator>) -> Result<Serving, Error> {
-        let translators =
-            translators.into_iter().map(|translator| Arc::new(Shared::new(translator))).collect();
-        let mut serving = Serving { translators, stop: Arc::new(Stop::new()?), threads: Vec::new() };
-        for translator in serving.translators.clone() {
+        let shared = translators.into_iter().map(|translator| Arc::new(Shared::new(translator)));
+        let translators: Vec<Arc<Shared>> = shared.collect();
+        let mut loops = Loops::new("translator")?;
+        for translator in &translators {
             for queue in 0..translator.queues.len() {
-                serving.spawn(translator.clone(), queue)?;
+                let translator = translator.clone();
+                loops.begin(move |stop| queue::run(&translator, queue, stop))?;
             }
         }
-        Ok(serving)
-    }
-
-    /// A loop that ends takes the others along: whoever waits on [`Serving::ended`] begins anew.
-    fn spawn(&mut self, translator: Arc<Shared>, queue: usize) -> Result<(), Error> {
-        let stop = self.stop.clone();
-        let body = move || {
-            let ended = queue::run(&translator, queue, &stop);
-            stop.raise();
-            ended
-        };
-        let thread = std::thread::Builder::new().name("translator".into()).spawn(body);
-        self.threads.push(thread.map_err(Error::call("thread"))?);
-        Ok(())
+        Ok(Serving { translators, loops })
     }
 
     /// Has a bridge translate by `translator` from the next batch of each queue on; false where there is
@@ -101,17 +87,7 @@ impl Serving {
     /// Can be read from once a loop has ended by itself: a device has gone.
     #[must_use]
     pub fn ended(&self) -> BorrowedFd<'_> {
-        self.stop.fd()
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        self.stop.raise();
-        for thread in self.threads.drain(..) {
-            // A loop that failed has told by ending; what it failed of is told by whoever begins anew.
-            let _ = thread.join();
-        }
+        self.loops.ended()
     }
 }
 

@@ -23,8 +23,6 @@ const READ: usize = vnet::HEADER + 40 + 65_535;
 /// A road not taken: `sched_yield` between batches, so that more datagrams meet, doubles the small packets of
 /// a quiet machine, and divides them by three where others compute.
 const BATCH: usize = 64;
-/// `VIRTIO_NET_HDR_F_DATA_VALID` (`linux/virtio_net.h`): somebody has found the checksum right.
-const DATA_VALID: u8 = 2;
 
 /// Serves one queue until told to end.
 pub(super) fn run(shared: &Shared, queue: usize, stop: &Stop) -> Result<(), Error> {
@@ -80,7 +78,7 @@ impl Desk<'_> {
             return Ok(true);
         };
         let offload = vnet::Header::parse(offload);
-        let verified = offload.flags & DATA_VALID != 0;
+        let verified = offload.flags & vnet::DATA_VALID != 0;
         let outlet = &mut self.outlet;
         let mut sink = |out: Out<'_>| outlet.take(&out, verified);
         let verdict = translator.translate(&mut self.state, now, &offload, packet, &mut sink);

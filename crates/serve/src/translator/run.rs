@@ -3,7 +3,7 @@
 //! divides them again.
 
 use straddle_wire::checksum::Sum;
-use straddle_wire::ip::Version;
+use straddle_wire::ip::{UDP, Version};
 use straddle_wire::vnet::{Gso, HEADER, Header, NEEDS_CSUM};
 use straddle_wire::{ipv4, ipv6, udp};
 use straddle_xlat::{Kind, Out};
@@ -14,8 +14,6 @@ const ROOM: usize = HEADER + LONGEST;
 const LONGEST: usize = 65_535;
 /// Datagrams of one run: `UDP_MAX_SEGMENTS` of `linux/udp.h` as it was at first.
 const MOST: usize = 64;
-/// The protocol's number.
-const UDP: u8 = 17;
 
 /// A datagram that may go with others: whole, without options, and with a checksum that is right or left
 /// to the kernel to complete. (Joining would mend one that is wrong.)
