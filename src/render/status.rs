@@ -27,10 +27,12 @@ pub(crate) fn status(status: &Status) -> String {
     };
     for bridge in &plan.bridges {
         let word = if status.left.is_empty() { good("in step") } else { bad("not in step") };
-        out += &format!("\n{}: {}\n  {word}, MTU {}\n", bold(&bridge.name), bridge.part, mtu(bridge));
+        let head = format!("{}: {}", bold(&bridge.name), bridge.part);
+        out += &format!("\n{}  {word}{}\n", folded("", 2, &head), mtu(bridge));
         match (&bridge.via, status.counters(bridge)) {
             (Via::Carrier(carrier), Some(counted)) => out += &counters(&counted, carrier.mtu.value),
             (Via::Translator(translator), Some(counted)) => out += &translated(translator, &counted),
+            (Via::Awaited(awaited), _) => out += &folded("  ", 4, &awaited.why),
             (Via::Carrier(_) | Via::Translator(_), None) => {}
         }
     }
@@ -47,10 +49,11 @@ pub(crate) fn status(status: &Status) -> String {
 
 fn mtu(bridge: &Bridge) -> String {
     match &bridge.via {
-        Via::Carrier(carrier) => carrier.mtu.value.to_string(),
+        Via::Carrier(carrier) => format!(", MTU {}", carrier.mtu.value),
         Via::Translator(translator) => {
-            format!("{} in IPv4, {} in IPv6", translator.config.mtu4, translator.config.mtu6)
+            format!(", MTU {} in IPv4, {} in IPv6", translator.config.mtu4, translator.config.mtu6)
         }
+        Via::Awaited(_) => String::new(),
     }
 }
 
