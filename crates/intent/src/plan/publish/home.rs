@@ -2,8 +2,6 @@
 
 use std::net::Ipv4Addr;
 
-use ipnet::IpNet;
-
 use crate::model::Share;
 use crate::object::{
     Chain, Filter, FilterRule, MAIN, Match, Object, Origin, Route, RouteKind, Rule, Selector, SysctlKey,
