@@ -1,7 +1,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use straddle_intent::object::{FilterRule, NeighbourKind, Object, Wanted};
+use straddle_intent::object::{Filter, FilterRule, NeighbourKind, Object, Wanted};
 use straddle_intent::step::Step;
 use straddle_kernel::{Journal, Turn, apply, learn, rehearse, sessions_at, undo};
 
@@ -44,11 +44,7 @@ pub(crate) fn raise(site: &mut Site, place: &Place, force: bool) -> Result<Look,
         say::line(&render::in_step(&look.plan));
         return Ok(look);
     }
-    for step in &steps {
-        if let Step::Create(Object::Filter(filter)) | Step::Change { to: Object::Filter(filter), .. } = step {
-            rehearse(filter)?;
-        }
-    }
+    steps.iter().filter_map(loaded).try_for_each(rehearse)?;
     let mut journal = Journal::open(&place.state_dir, &site.boot)?;
     let total = steps.len();
     let mut progress = |index: usize, step: &Step| say::line(&render::taking(index, total, step));
@@ -110,12 +106,7 @@ fn refuse_own_session(steps: &[Step], look: &Look) -> Result<(), Complaint> {
         Step::Create(_) | Step::Remove(_) | Step::Change { .. } | Step::Set(_) | Step::Reinstate(_) => None,
     };
     let present = look.live.filter.as_deref().unwrap_or_default();
-    let rules = steps.iter().flat_map(|step| match step {
-        Step::Create(Object::Filter(filter)) | Step::Change { to: Object::Filter(filter), .. } => {
-            filter.rules.as_slice()
-        }
-        _ => &[],
-    });
+    let rules = steps.iter().filter_map(loaded).flat_map(|filter| &filter.rules);
     let new = rules.filter(|rule| !present.contains(&rule.to_string()));
     let diverted = new.filter_map(FilterRule::diverts);
     for (address, ports) in steps.iter().filter_map(left).chain(diverted) {
@@ -128,6 +119,15 @@ fn refuse_own_session(steps: &[Step], look: &Look) -> Result<(), Complaint> {
         }
     }
     Ok(())
+}
+
+/// The nft table that a step loads.
+fn loaded(step: &Step) -> Option<&Filter> {
+    if let Step::Create(Object::Filter(filter)) | Step::Change { to: Object::Filter(filter), .. } = step {
+        Some(filter)
+    } else {
+        None
+    }
 }
 
 /// The port of `SSH_CONNECTION`, if it arrives at this address: client address, client port, server address,

@@ -31,6 +31,26 @@ pub(crate) fn read() -> Result<Option<Vec<String>>, Error> {
     Ok(Some(rules.map(|rule| rule["comment"].as_str().unwrap_or_default().to_string()).collect()))
 }
 
+/// Others' chains at the forward hook that drop what they don't accept.
+pub(crate) fn barriers() -> Result<Vec<String>, Error> {
+    let listed = match get_current_ruleset_raw(DEFAULT_NFT, ["list", "chains"]) {
+        Ok(listed) => listed,
+        Err(NftablesError::NftExecution { .. }) => return Ok(Vec::new()),
+        Err(error) => return Err(refused(error)),
+    };
+    let listed: Value = serde_json::from_str(&listed).map_err(|error| Error::Nft(error.to_string()))?;
+    let objects = listed["nftables"].as_array().cloned().unwrap_or_default();
+    let chains = objects.iter().filter_map(|object| object.get("chain"));
+    let dropping = chains.filter(|chain| {
+        chain["hook"] == "forward"
+            && chain["policy"] == "drop"
+            && (chain["family"] == "inet" || chain["family"] == "ip")
+            && chain["table"] != TABLE
+    });
+    let word = |chain: &Value, key: &str| chain[key].as_str().unwrap_or_default().to_string();
+    Ok(dropping.map(|chain| ["family", "table", "name"].map(|key| word(chain, key)).join(" ")).collect())
+}
+
 /// Loads the table as a whole, in one transaction, in the place of what it held.
 pub(crate) fn load(filter: &Filter) -> Result<(), Error> {
     run(objects(filter), &["-j", "-f", "-"])
