@@ -123,6 +123,14 @@ pub(crate) enum Lab {
         #[command(flatten)]
         shown: Shown,
     },
+    /// A home server behind DS-Lite is reached at a VPS's IPv4 address
+    Publish {
+        /// How much of the address
+        #[arg(long, value_enum, default_value = "address")]
+        variant: Much,
+        #[command(flatten)]
+        shown: Shown,
+    },
     /// IPv4 hosts and an IPv6-only data centre reach each other
     Siit {
         #[command(flatten)]
@@ -249,6 +257,14 @@ pub(crate) enum Knowledge {
     Dns64,
     /// The VM has one address, and a prefix that is routed to it
     Routed,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Much {
+    /// All of it, to one server
+    Address,
+    /// Ports of it, to two servers
+    Ports,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]

@@ -45,7 +45,8 @@ pub(crate) fn authority(address: IpAddr) -> String {
     }
 }
 
-/// A running nginx that serves a file of 1 MB over both families.
+/// A running nginx that serves a file of 1 MB and a small one over both families, at ports 80 and 443. None
+/// of it is encrypted.
 #[derive(Debug)]
 pub(crate) struct Serving {
     nginx: Process,
@@ -89,6 +90,17 @@ impl Serving {
         })
     }
 
+    /// The addresses that it was asked from so far, each as often as it asked.
+    pub(crate) fn clients(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.site.root.join("access.log")).unwrap_or_default();
+        log.lines().map(str::to_owned).collect()
+    }
+
+    /// Lets it outlive its owner: for a world that is kept.
+    pub(crate) fn leave(self) {
+        self.nginx.leave();
+    }
+
     pub(crate) fn stop(self) -> Result<(), LabError> {
         self.nginx.stop(START).map(drop)
     }
@@ -106,7 +118,10 @@ impl Site {
         let file: Vec<u8> = pseudo_random().take(MEGABYTE).collect();
         fs::create_dir_all(root.join("site")).map_err(doing())?;
         fs::write(root.join("site/file"), &file).map_err(doing())?;
+        fs::write(root.join("site/small"), "hello\n").map_err(doing())?;
         fs::write(root.join("nginx.conf"), CONFIGURATION).map_err(doing())?;
+        // The log of an earlier nginx must not pass for this one's.
+        fs::write(root.join("access.log"), "").map_err(doing())?;
         Ok(Site { root: root.to_path_buf(), file })
     }
 }
@@ -127,12 +142,13 @@ master_process off;
 pid nginx.pid;
 events { }
 http {
-    access_log off;
+    log_format clients $remote_addr;
+    access_log access.log clients;
     client_body_temp_path body;
     proxy_temp_path proxy;
     fastcgi_temp_path fastcgi;
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
-    server { listen 80; listen [::]:80; root site; }
+    server { listen 80; listen 443; listen [::]:80; listen [::]:443; root site; }
 }
 ";
