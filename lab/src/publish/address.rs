@@ -3,6 +3,7 @@
 use crate::LabError;
 use crate::probe::{Kind, counter, exchange, refused};
 use crate::question::{self, Finding, Way, addresses};
+use crate::report::Check;
 use crate::world::{CLIENT6, DsLite};
 
 use super::{Served, fetched, pinged, talks, traced};
@@ -25,7 +26,9 @@ pub(super) fn ask(served: &Served<'_>) -> Result<Vec<Finding>, LabError> {
         to: client,
         target: DsLite::CLIENT.into(),
     };
-    let mut findings = inward(&inwards, served)?;
+    // At first: the first large packet is the price of finding out.
+    let mut findings = sizes(&inwards, &outwards)?;
+    findings.extend(inward(&inwards, served)?);
     findings.extend(outward(&outwards)?);
     let router = DsLite::ROUTER.into();
     let near = Way { name: "LAN host → public address", from: &world.laptop, seen: router, ..inwards };
@@ -35,7 +38,6 @@ pub(super) fn ask(served: &Served<'_>) -> Result<Vec<Finding>, LabError> {
         findings.extend(talks(&way)?);
     }
     findings.extend(as_ever(served)?);
-    findings.extend(sizes(&inwards, &outwards)?);
     findings.extend(question::rates(&inwards, world.directory())?);
     Ok(findings)
 }
@@ -60,16 +62,22 @@ fn inward(way: &Way<'_>, served: &Served<'_>) -> Result<Vec<Finding>, LabError> 
 fn outward(way: &Way<'_>) -> Result<Vec<Finding>, LabError> {
     let mut findings = vec![question::pinged(way)?.always()];
     findings.extend(talks(way)?);
-    for (name, kind, size) in
-        [("UDP of 8 KB", Kind::Udp, 8192), ("IP protocol 253", Kind::Protocol(253), 100)]
-    {
-        let seen = exchange(way.from, way.to, way.target, kind, size)?;
-        findings.push(addresses(name, way, (seen.seen_by_server, seen.seen_by_client)));
-    }
+    let seen = exchange(way.from, way.to, way.target, Kind::Udp, 8192)?;
+    findings.push(addresses("UDP of 8 KB", way, (seen.seen_by_server, seen.seen_by_client)));
     findings.push(question::closed(way)?.always());
     findings.push(question::sent(way)?.always());
     findings.push(traced(way, &[DsLite::ROUTER, DsLite::PUBLIC, DsLite::GATEWAY, DsLite::CLIENT])?);
     Ok(findings)
+}
+
+/// The same of a protocol without ports. Asked once: where it had crossed by the provider's line, the home's
+/// router would remember that for the first packet that goes another way (`nf_nat_oif_changed`).
+pub(super) fn unusual(world: &DsLite) -> Result<Check, LabError> {
+    let seen = exchange(&world.first, &world.client, DsLite::CLIENT, Kind::Protocol(254), 100)?;
+    let ok = seen.seen_by_server == Some(DsLite::PUBLIC.into())
+        && seen.seen_by_client == Some(DsLite::CLIENT.into());
+    let measured = seen.seen_by_server.map_or_else(|| "nothing".into(), |from| format!("from {from}"));
+    Ok(Check::new("IP protocol 254 server → client", ok, measured))
 }
 
 /// Refused by the receiver, not by somebody in its place.

@@ -160,6 +160,8 @@ impl DsLite {
         cable((router, "wan0", 0x04), (provider, "router", 0x14), DsLite::LINE)?;
         cable((cabin, "eth0", 0x05), (provider, "cabin", 0x15), DsLite::LINE)?;
         router.ip("link add lan0 type bridge forward_delay 0\nlink set lan0 up")?;
+        // A bridge, not a firewall of frames: where `br_netfilter` is loaded, it is not meant here.
+        router.run(&["sysctl", "-q", "-e", "-w", "net.bridge.bridge-nf-call-iptables=0"])?;
         let servers =
             [(&self.first, "port1", 0x21), (&self.second, "port2", 0x22), (&self.laptop, "port3", 0x23)];
         for (host, port, byte) in servers {

@@ -64,7 +64,7 @@ fn behind(targets: &[(Ipv4Addr, Place)]) -> Vec<&str> {
 
 /// What a server whose whole address is published sends leaves by the carrier, its own networks excepted.
 /// Of one with published ports, only connections that came by the carrier do; all, where there is no other
-/// way.
+/// way. This host's own ICMP errors about a connection go where it goes.
 fn rules(here: &Here<'_>, targets: &[(Ipv4Addr, Place)]) -> Vec<Rule> {
     let rule = |selector: Selector, priority: u32, table: u32, no_default: bool| Rule {
         priority,
@@ -82,9 +82,7 @@ fn rules(here: &Here<'_>, targets: &[(Ipv4Addr, Place)]) -> Vec<Rule> {
             rules.push(rule(from(), RULE + 1, here.number, false));
         }
     }
-    if !whole {
-        rules.push(rule(Selector::Marked(here.number), RULE + 1, here.number, false));
-    }
+    rules.push(rule(Selector::Marked(here.number), RULE + 1, here.number, false));
     rules
 }
 
@@ -99,10 +97,7 @@ fn has_default(facts: &Facts<'_>) -> bool {
 
 fn filter(here: &Here<'_>, targets: &[(Ipv4Addr, Place)]) -> Filter {
     let dev = || here.dev();
-    let mut rules: Vec<FilterRule> = Vec::new();
-    if matches!(here.publish.share, Share::Ports(_)) {
-        rules.extend(marks(here));
-    }
+    let mut rules: Vec<FilterRule> = marks(here).to_vec();
     for dev in behind(targets) {
         // Neighbours of a server that call the public address.
         rules.extend(here.redirections(Some(Match::In(dev.into()))));
@@ -152,7 +147,8 @@ fn openings(here: &Here<'_>, target: Ipv4Addr) -> Vec<Option<Match>> {
     }
 }
 
-/// Connections that came by the carrier go back by it.
+/// Connections that came by the carrier go back by it, and so do errors about them: what this host says of a
+/// packet from there has none of the servers' addresses.
 fn marks(here: &Here<'_>) -> [FilterRule; 3] {
     let (mark, dev) = (here.number, || here.dev());
     [
