@@ -14,7 +14,7 @@ mod trace;
 mod transfer;
 
 pub use counter::counter;
-pub use download::{Download, download};
+pub use download::{Download, download, download_during};
 pub(crate) use download::{Serving, authority};
 pub use exchange::{Exchange, Kind, Stream, exchange, exchange_at, stream, stream_at};
 pub use neighbour::{Resolution, resolve};

@@ -12,10 +12,11 @@ use crate::Error;
 const TABLE: &str = "straddle";
 /// `NF_IP_PRI_MANGLE`: before the rules of a firewall.
 const PRIORITY: i32 = -150;
-/// `NF_IP_PRI_NAT_DST`.
-const DNAT: i32 = -100;
-/// `NF_IP_PRI_NAT_SRC`.
-const SNAT: i32 = 100;
+/// Just before `NF_IP_PRI_NAT_DST`: of chains with one priority the older goes first, and whoever is first
+/// decides.
+const DNAT: i32 = -101;
+/// Just before `NF_IP_PRI_NAT_SRC`.
+const SNAT: i32 = 99;
 
 /// The comments of the rules in the table of our name; none where there is no such table.
 pub(crate) fn read() -> Result<Option<Vec<String>>, Error> {

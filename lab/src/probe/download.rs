@@ -37,6 +37,36 @@ pub fn download(
     Ok(fetched)
 }
 
+/// The same, slowly: `work` is done while the file is on its way. How many bytes had arrived when it was done,
+/// and what has come of the download.
+///
+/// # Errors
+/// As [`download`], when nothing arrives at first, and what keeps `work` from being done.
+pub fn download_during(
+    client: &Host,
+    server: &Host,
+    target: IpAddr,
+    directory: &Path,
+    work: impl FnOnce() -> Result<(), LabError>,
+) -> Result<(u64, Download), LabError> {
+    let serving = Serving::start(server, directory)?;
+    let copy = serving.site.root.join("copy");
+    let mut command = client.command("curl");
+    command.args(["-sS", "-N", "-m", "60", "--limit-rate", SLOW, "-o"]).arg(&copy);
+    command.arg(format!("http://{}/file", authority(target)));
+    let curl = Process::start(command, &serving.site.root.join("curl.log"))?;
+    let length = || fs::metadata(&copy).map(|copy| copy.len()).unwrap_or_default();
+    let begun = std::time::Instant::now();
+    wait::until("the download to begin", START, || (length() > 0).then_some(()))?;
+    work()?;
+    let meanwhile = length();
+    let ended = curl.ends(Duration::from_secs(60)).is_ok();
+    let intact = ended && fs::read(&copy).is_ok_and(|copy| copy == serving.site.file);
+    let download = Download { bytes: length(), intact, seconds: begun.elapsed().as_secs_f64() };
+    serving.stop()?;
+    Ok((meanwhile, download))
+}
+
 /// An address as it stands in a URL (RFC 3986 §3.2.2).
 pub(crate) fn authority(address: IpAddr) -> String {
     match address {
@@ -134,6 +164,8 @@ fn pseudo_random() -> impl Iterator<Item = u8> {
 
 const MEGABYTE: usize = 1_000_000;
 const START: Duration = Duration::from_secs(5);
+/// Bytes in a second: the file takes five.
+const SLOW: &str = "200k";
 
 /// One process, root, everything below the directory that `-p` names.
 const CONFIGURATION: &str = "

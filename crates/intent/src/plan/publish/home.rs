@@ -1,6 +1,6 @@
 //! The host that the server is behind, or that is the server.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::model::Share;
 use crate::object::{
@@ -30,6 +30,7 @@ pub(super) fn add(plan: &mut Plan, here: &Here<'_>) {
         plan.wanted.push(sysctl(SysctlKey::ipv4_conf(dev, "forwarding"), "1"));
     }
     plan.wanted.push(route(Route::through(here.number, everywhere(), &here.publish.device)));
+    plan.wanted.extend(default(here, &targets).map(route));
     plan.wanted.extend(rules(here, &targets).into_iter().map(|rule| object(Object::Rule(rule))));
     plan.remarks.extend(remarks(here, &targets));
 }
@@ -86,6 +87,18 @@ fn rules(here: &Here<'_>, targets: &[(Ipv4Addr, Place)]) -> Vec<Rule> {
     rules
 }
 
+/// What this host sends from no particular address leaves from the server's, where it is the server and has no
+/// other way.
+fn default(here: &Here<'_>, targets: &[(Ipv4Addr, Place)]) -> Option<Route> {
+    let own = targets.iter().find(|(_, place)| matches!(place, Place::Here));
+    let whole = matches!(here.publish.share, Share::Whole(_));
+    own.filter(|_| whole).map(|(target, _)| Route {
+        source: Some(IpAddr::V4(*target)),
+        metric: here.number,
+        ..Route::through(MAIN, everywhere(), &here.publish.device)
+    })
+}
+
 fn has_default(facts: &Facts<'_>) -> bool {
     facts.live.routes.iter().any(|route| {
         route.table == MAIN
@@ -122,6 +135,11 @@ fn filter(here: &Here<'_>, targets: &[(Ipv4Addr, Place)]) -> Filter {
             let near = vec![Match::Out(lan.clone()), Match::Destination(*target), Match::Redirected];
             rules.push(here.rule(Chain::Snat, near, Verdict::Masquerade));
         }
+    }
+    if let Share::Whole(target) = here.publish.share {
+        // It keeps its address, whatever else here hides what leaves its network.
+        let leaves = vec![Match::Out(dev()), Match::Source(target)];
+        rules.push(here.rule(Chain::Snat, leaves, Verdict::Snat(target)));
     }
     rules.extend(here.nothing_else());
     for lan in behind(targets) {
@@ -174,5 +192,12 @@ fn remarks(here: &Here<'_>, targets: &[(Ipv4Addr, Place)]) -> Vec<String> {
             here.publish.address
         )
     });
-    all.into_iter().chain(lost).collect()
+    let own = targets.iter().filter(|(_, place)| matches!(place, Place::Here) && has_default(here.facts));
+    let own = own.map(|(target, _)| {
+        format!(
+            "a service of this host that answers datagrams must listen at {target} itself: from no particular \
+             address it would answer by the host's own default route"
+        )
+    });
+    all.into_iter().chain(lost).chain(own).collect()
 }
