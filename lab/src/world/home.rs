@@ -159,7 +159,7 @@ impl DsLite {
         cable((provider, "inet", 0x03), (inet, "provider", 0x13), 1500)?;
         cable((router, "wan0", 0x04), (provider, "router", 0x14), DsLite::LINE)?;
         cable((cabin, "eth0", 0x05), (provider, "cabin", 0x15), DsLite::LINE)?;
-        router.ip("link add lan0 type bridge forward_delay 0\nlink set lan0 up")?;
+        router.ip("link add lan0 address 02:00:00:00:00:41 type bridge forward_delay 0\nlink set lan0 up")?;
         // A bridge, not a firewall of frames: where `br_netfilter` is loaded, it is not meant here.
         router.run(&["sysctl", "-q", "-e", "-w", "net.bridge.bridge-nf-call-iptables=0"])?;
         let servers =
