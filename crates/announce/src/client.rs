@@ -198,7 +198,10 @@ mod tests {
         let mut times = Vec::new();
         while times.len() < 9 {
             let due = client.due().unwrap();
-            assert_eq!(client.send(Now { elapsed: due.saturating_sub(LEAST), ..at(0) }).is_some(), due.is_zero());
+            assert_eq!(
+                client.send(Now { elapsed: due.saturating_sub(LEAST), ..at(0) }).is_some(),
+                due.is_zero()
+            );
             sent.extend(client.send(Now { elapsed: due, ..at(0) }));
             times.push(due.as_millis());
         }
@@ -255,7 +258,8 @@ mod tests {
         let challenge = Message { session: Session([9; 16]), ..answer(Kind::Challenge, &first) }.sign(&key());
         assert_eq!(client.receive(&challenge, at(20)), Reason::Challenged);
         let second = client.send(at(20)).unwrap();
-        let expected = Message { session: Session([9; 16]), counter: read(&first).counter + 20_000, ..read(&first) };
+        let expected =
+            Message { session: Session([9; 16]), counter: read(&first).counter + 20_000, ..read(&first) };
         assert_eq!(read(&second), expected);
         assert_eq!(client.receive(&challenge, at(30)), Reason::Stale);
         assert_eq!(client.send(at(30)), None);

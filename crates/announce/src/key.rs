@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn lengths() {
-        let check = |bytes: usize, good: bool| assert_eq!(Key::new(&[7; 100][..bytes]).is_ok(), good, "{bytes}");
+        let check =
+            |bytes: usize, good: bool| assert_eq!(Key::new(&[7; 100][..bytes]).is_ok(), good, "{bytes}");
         check(0, false);
         check(31, false);
         check(32, true);
@@ -112,7 +113,8 @@ mod tests {
     fn a_tag_is_for_one_key_one_direction_and_all_bytes() {
         let key = Key::new(&[7; 32]).unwrap();
         let tag = key.sign(Toward::Server, b"message");
-        let check = |key: &Key, toward, bytes: &[u8], good| assert_eq!(key.verifies(toward, bytes, &tag), good);
+        let check =
+            |key: &Key, toward, bytes: &[u8], good| assert_eq!(key.verifies(toward, bytes, &tag), good);
         check(&key, Toward::Server, b"message", true);
         check(&key, Toward::Client, b"message", false);
         check(&key, Toward::Server, b"messagf", false);

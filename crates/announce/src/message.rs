@@ -111,9 +111,7 @@ impl<'a> Unverified<'a> {
             return Err(Reason::Version);
         }
         match get(bytes, at::KIND) {
-            [number, 0, 0, 0] => {
-                Kind::of(number).map(|kind| Self { bytes, kind }).ok_or(Reason::Malformed)
-            }
+            [number, 0, 0, 0] => Kind::of(number).map(|kind| Self { bytes, kind }).ok_or(Reason::Malformed),
             _ => Err(Reason::Malformed),
         }
     }
@@ -252,13 +250,26 @@ mod tests {
     fn on_the_wire() {
         let check = |kind: Kind, head: &str, tag: &str| {
             let bytes = message(kind).sign(&key());
-            let hex = |bytes: &[u8]| bytes.iter().map(|b| std::format!("{b:02x}")).collect::<std::string::String>();
+            let hex =
+                |bytes: &[u8]| bytes.iter().map(|b| std::format!("{b:02x}")).collect::<std::string::String>();
             assert_eq!(hex(&bytes[..at::TAG]), [head, MIDDLE].concat());
             assert_eq!(hex(&bytes[at::TAG..]), tag);
         };
         const MIDDLE: &str = "4ea140588150773c20010db80000000002310201022401440102030405060708aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
-        check(Kind::Update, "5345550101000000", "5fdeea968c16ef3c395745c13e53d4bbd72218353e145ff5a5ec429b330df0db");
-        check(Kind::Challenge, "5345550102000000", "f1486b6632f1ecf4b61863bb2f3eb14c67863ca77b940ad7b2bbdff34478a90c");
-        check(Kind::Ack, "5345550103000000", "e767805ee63af0ceaae2487e8a4e874120808d83212522568cd775cd0355caa3");
+        check(
+            Kind::Update,
+            "5345550101000000",
+            "5fdeea968c16ef3c395745c13e53d4bbd72218353e145ff5a5ec429b330df0db",
+        );
+        check(
+            Kind::Challenge,
+            "5345550102000000",
+            "f1486b6632f1ecf4b61863bb2f3eb14c67863ca77b940ad7b2bbdff34478a90c",
+        );
+        check(
+            Kind::Ack,
+            "5345550103000000",
+            "e767805ee63af0ceaae2487e8a4e874120808d83212522568cd775cd0355caa3",
+        );
     }
 }

@@ -102,24 +102,20 @@ impl Server {
     fn decide(&mut self, update: &Message) -> Outcome {
         let offered = self.offer(update.run);
         let present = self.present.filter(|it| (it.session, it.run) == (update.session, update.run));
-        let reason = match present {
+        let (kind, reason) = match present {
             _ if update.session == offered => {
                 self.begun += 1;
-                self.accept(update)
+                (Kind::Ack, self.accept(update))
             }
-            Some(last) if update.counter > last.counter => self.accept(update),
+            Some(last) if update.counter > last.counter => (Kind::Ack, self.accept(update)),
             Some(last) if update.counter == last.counter && self.endpoint == Some(update.endpoint) => {
-                Reason::Repeated
+                (Kind::Ack, Reason::Repeated)
             }
-            Some(_) => Reason::Behind,
-            None => Reason::Unproven,
+            Some(_) => (Kind::Challenge, Reason::Behind),
+            None => (Kind::Challenge, Reason::Unproven),
         };
-        let answer = match reason {
-            Reason::Behind | Reason::Unproven => {
-                Message { kind: Kind::Challenge, session: offered, ..*update }
-            }
-            _ => Message { kind: Kind::Ack, ..*update },
-        };
+        let session = if kind == Kind::Challenge { offered } else { update.session };
+        let answer = Message { kind, session, ..*update };
         Outcome { reason, answer: Some(answer.sign(&self.key)) }
     }
 
@@ -204,9 +200,9 @@ mod tests {
             let outcome = receive(&mut server, &message);
             assert_eq!(outcome.reason, reason, "{message:?}");
             assert_eq!(server.endpoint(), Some(then.parse().unwrap()), "{message:?}");
-            let answer = outcome.answer.map(|bytes| {
-                Unverified::parse(&bytes).unwrap().verify(&key(), Toward::Client).unwrap()
-            });
+            let answer = outcome
+                .answer
+                .map(|bytes| Unverified::parse(&bytes).unwrap().verify(&key(), Toward::Client).unwrap());
             let acknowledged = matches!(reason, Reason::Accepted | Reason::Refreshed | Reason::Repeated);
             if acknowledged {
                 assert_eq!(answer, Some(Message { kind: Kind::Ack, ..message }));

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use straddle_announce::{BridgeId, Client, Datagram, Key, LENGTH, Now, Reason, Run, Server, Timing, Unverified};
+use straddle_announce::{
+    BridgeId, Client, Datagram, Key, LENGTH, Now, Reason, Run, Server, Timing, Unverified,
+};
 use straddle_wire::ip::Version;
 
 const NAME: &str = "home";
