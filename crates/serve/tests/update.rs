@@ -12,7 +12,7 @@ use straddle_announce::Reason;
 use straddle_serve::update::{Client, Expected, Server, Timing, Told};
 use straddle_wire::ip::Version;
 
-use middle::{ByHand, HERE, LIMIT, Middle, key, socket, until};
+use middle::{ByHand, HERE, LIMIT, Middle, key, loopback, socket, until};
 
 const A: &str = "2001:db8:a::231:201:224:144";
 const B: &str = "2001:db8:b::231:201:224:144";
@@ -41,6 +41,12 @@ fn server() -> Server {
     server_at((HERE, 0).into(), None)
 }
 
+/// An address that no other test listens at, so that its port stays free between one server and the next.
+fn nobodys(last: u8) -> SocketAddr {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    ([127, high.max(1), low, last], 0).into()
+}
+
 fn at(server: &Server) -> SocketAddr {
     server.addresses()[0]
 }
@@ -53,7 +59,7 @@ fn client(server: SocketAddr, endpoint: &str) -> Client {
 fn with_patience(first: Duration, server: SocketAddr, endpoint: &str) -> Client {
     let timing = Timing { first, longest: LIMIT, refresh: Duration::from_millis(20) };
     let client = Client::begin("home", key(7), server, timing).unwrap();
-    tell(&client, endpoint);
+    client.tell(Some(Told { endpoint: address(endpoint), source: loopback(server) }));
     client
 }
 
@@ -253,7 +259,7 @@ fn answers_are_lost() {
 #[test]
 fn a_server_begins_anew() {
     let check = |remembered: Option<&str>| {
-        let first = server();
+        let first = server_at(nobodys(1), None);
         let listen = at(&first);
         let mut middle = Middle::before(listen);
         let client = client(middle.address(), A);
@@ -266,7 +272,7 @@ fn a_server_begins_anew() {
         let second = server_at(listen, remembered);
         assert_eq!(endpoint_of(&second), remembered.map(address));
         // What the first has accepted is no proof for the second.
-        let replayer = socket(HERE);
+        let replayer = socket(loopback(listen));
         for datagram in &middle.recorded {
             replayer.send_to(datagram, listen).unwrap();
         }
@@ -311,9 +317,7 @@ fn a_client_begins_anew() {
 
 #[test]
 fn nobody_listens_yet() {
-    let first = server();
-    let listen = at(&first);
-    drop(first);
+    let listen = at(&server_at(nobodys(2), None));
     let client = with_patience(Duration::from_millis(20), listen, A);
     until("refused", || client.state().trouble.is_some());
     assert!(!is_ready(client.ended(), Duration::ZERO));

@@ -1,4 +1,5 @@
 //! An adversary between client and server, who keeps every datagram, and a client that is moved by hand.
+#![allow(dead_code, reason = "each test target uses its part")]
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -11,6 +12,14 @@ pub(crate) const HERE: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
 pub(crate) fn key(byte: u8) -> Key {
     Key::new(&[byte; 32]).unwrap()
+}
+
+/// The loopback address of the same family.
+pub(crate) fn loopback(server: SocketAddr) -> IpAddr {
+    match server {
+        SocketAddr::V4(_) => IpAddr::from([127, 0, 0, 1]),
+        SocketAddr::V6(_) => HERE,
+    }
 }
 
 /// A socket at a loopback address whose reads end after [`LIMIT`].
@@ -30,7 +39,7 @@ pub(crate) struct Middle {
 
 impl Middle {
     pub(crate) fn before(server: SocketAddr) -> Middle {
-        let to_server = socket(HERE);
+        let to_server = socket(loopback(server));
         to_server.connect(server).unwrap();
         Middle { to_client: socket(HERE), to_server, recorded: Vec::new() }
     }
@@ -97,11 +106,7 @@ pub(crate) struct ByHand {
 
 impl ByHand {
     pub(crate) fn new(bridge: &str, byte: u8, server: SocketAddr, unix: Duration) -> ByHand {
-        let source = match server.ip() {
-            IpAddr::V4(_) => IpAddr::from([127, 0, 0, 1]),
-            IpAddr::V6(_) => HERE,
-        };
-        let socket = socket(source);
+        let socket = socket(loopback(server));
         socket.connect(server).unwrap();
         let run = u128::from(socket.local_addr().unwrap().port());
         let client = Client::new(BridgeId::of(bridge), key(byte), Run(run.to_be_bytes()), Timing::default());
