@@ -329,6 +329,19 @@ fn nobody_listens_yet() {
     until("acknowledged", || is_acknowledged(&client));
 }
 
+/// A server with another key, which answers nothing.
+#[test]
+fn nobody_answers() {
+    let other = Expected { bridge: "home".into(), key: key(9), version: Version::V6, endpoint: None };
+    let server = Server::begin(&[(HERE, 0).into()], vec![other]).unwrap();
+    let client = with_patience(Duration::from_millis(20), at(&server), A);
+    until("in trouble", || client.state().trouble.is_some());
+    let trouble = client.state().trouble.unwrap();
+    assert_eq!(trouble, format!("{} does not answer: it is not reached, or has another key", at(&server)));
+    assert!(count(&server, Reason::Forged) >= 3);
+    assert!(server.endpoints().is_empty());
+}
+
 #[test]
 fn what_a_client_can_not_tell() {
     let server = server();
