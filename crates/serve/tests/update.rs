@@ -339,6 +339,7 @@ fn nobody_answers() {
     let trouble = client.state().trouble.unwrap();
     assert_eq!(trouble, format!("{} does not answer: it is not reached, or has another key", at(&server)));
     assert!(count(&server, Reason::Forged) >= 3);
+    assert_eq!(server.reports()[0].told_at, None);
     assert!(server.endpoints().is_empty());
 }
 
