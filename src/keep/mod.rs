@@ -194,9 +194,14 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Tells and hears for what there is by now. A key that can't be read leaves what there was.
+    /// Tells and hears for what there is by now; nothing, when that can't be, until something changes.
     fn update_anew(&mut self) {
-        match Updates::begin(&self.plan.updates, &self.site.endpoints) {
+        // The port is free once whoever listens there has ended.
+        let begun = Updates::begin(&[], &self.site.endpoints).and_then(|none| {
+            self.updates = none;
+            Updates::begin(&self.plan.updates, &self.site.endpoints)
+        });
+        match begun {
             Ok(updates) => self.updates = updates,
             Err(complaint) => say::aside(&render::complaint(&complaint)),
         }
