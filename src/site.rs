@@ -39,7 +39,8 @@ pub(crate) struct Site {
     pub(crate) kernel: Live,
     offers: Offers,
     seed: u64,
-    endpoints: Endpoints,
+    /// What other hosts have told, as the state folder has it.
+    pub(crate) endpoints: Endpoints,
 }
 
 /// The host at one moment.
@@ -57,14 +58,14 @@ impl Site {
         let live = kernel.addresses()?;
         let offers = asked();
         let host = locate(&file, place, &live, &offers)?;
-        let endpoints = told(place)?;
+        let endpoints = endpoints::read(&place.state_dir)?;
         Ok(Site { host, boot: boot_id()?, kernel, offers, seed: seed(), endpoints, model: file.model })
     }
 
     /// Looks at the kernel, with what the journal in the state folder remembers.
     pub(crate) fn look(&mut self, place: &Place) -> Result<Look, Complaint> {
         let memory = Journal::read(&place.state_dir, &self.boot)?;
-        self.endpoints = told(place)?;
+        self.endpoints = endpoints::read(&place.state_dir)?;
         self.look_with(memory)
     }
 
@@ -85,12 +86,6 @@ impl Site {
     fn facts<'a>(&'a self, live: &'a Snapshot, memory: &'a Memory) -> Facts<'a> {
         Facts { live, memory, offers: &self.offers, seed: self.seed, endpoints: &self.endpoints }
     }
-}
-
-/// The endpoints that other hosts have told.
-fn told(place: &Place) -> Result<Endpoints, Complaint> {
-    let ledger = endpoints::read(&place.state_dir)?;
-    Ok(ledger.into_iter().map(|(bridge, told)| (bridge, told.endpoint)).collect())
 }
 
 /// A number that is this host's: FNV-1a of its machine-id(5). A host without one shares its number with

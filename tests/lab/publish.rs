@@ -9,15 +9,20 @@
 //!           router ── first, second, laptop
 //! ```
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use straddle_lab::host::Host;
 use straddle_lab::probe::{Kind, Stream, download_during, exchange, ping, stream, stream_at};
+use straddle_lab::process::Process;
 use straddle_lab::state::HostState;
 use straddle_lab::straddle::Straddle;
 use straddle_lab::world::DsLite;
-use straddle_lab::{LabError, PublishOptions, PublishVariant, publish};
+use straddle_lab::{LabError, PublishOptions, PublishVariant, publish, wait};
 
 use crate::crash::{Stage, every_kill_is_survived};
 use crate::{exe, good, same, turn};
@@ -318,6 +323,120 @@ fn a_download_outlives_the_homes_prefix() -> Result<(), LabError> {
     same("down", &state, &world.vps);
     Ok(())
 }
+
+/// The home's side as it is where the provider changes the prefix; `KEY` stands for the file with the key.
+const TELLS: &str = r#"
+[host.router]
+uplink = "wan0"
+ipv4 = "192.168.1.1/24"
+mtu = 1492
+
+[[publish]]
+name = "home"
+address = "203.0.113.144"
+from = "vps"
+to = "router"
+target = "192.168.1.210"
+to-endpoint = "dynamic"
+key-file = "KEY"
+"#;
+
+/// The home tells its new prefix by itself while a download runs, and others tell lies all the time.
+#[test]
+fn a_download_outlives_a_prefix_that_the_home_tells() -> Result<(), LabError> {
+    let Some(_turn) = turn("a_download_outlives_a_prefix_that_the_home_tells") else { return Ok(()) };
+    let world = DsLite::build()?;
+    let hosts = [&world.vps, &world.router];
+    let state = HostState::read(&world.vps)?;
+    let key = world.directory().join("home.key").display().to_string();
+    let straddle = Straddle::within(world.directory(), exe(), &[VPS, &TELLS.replace("KEY", &key)].concat())?;
+    straddle.on(&world.vps).verb(&["key", &key])?;
+    let heard = Heard::start(&world)?;
+    let running = straddle.up_on(&hosts)?;
+    wait::until("the VPS to know the home", Duration::from_secs(20), || {
+        ping(&world.client, DsLite::PUBLIC.into(), 1).ok().filter(|ping| ping.received > 0)
+    })?;
+    let update = heard.update()?;
+    let (begun, stop) = (Instant::now(), AtomicBool::new(false));
+    let (lies, got) = thread::scope(|scope| {
+        let liar = scope.spawn(|| lie(&world.client, &update, &stop));
+        let got =
+            download_during(&world.client, &world.first, DsLite::PUBLIC.into(), world.directory(), || {
+                world.renumber(0xfdd2, 0xfdd4)?;
+                wait::until("the new endpoint to be known", Duration::from_secs(20), || {
+                    let status = straddle.on(&world.vps).json("status").ok()?;
+                    (status["bridges"][0]["update"]["endpoint"] == RENUMBERED).then_some(())
+                })
+            });
+        stop.store(true, Relaxed);
+        (liar.join().unwrap(), got)
+    });
+    let (rate, (meanwhile, got)) = (f64::from(lies) / begun.elapsed().as_secs_f64(), got?);
+    assert!(meanwhile > 0 && meanwhile < got.bytes, "it was on its way: {meanwhile} bytes of {got:?}");
+    assert!(got.intact, "{got:?}");
+    assert!(rate >= 1000.0, "{rate} lies in a second");
+    let status = straddle.on(&world.vps).json("status")?;
+    let update = &status["bridges"][0]["update"];
+    assert_eq!(update["endpoint"], RENUMBERED, "{status}");
+    let counts = update["messages"].as_array().unwrap().iter();
+    let ignored = counts.filter(|count| IGNORED.iter().any(|name| count[0] == *name));
+    let ignored: u64 = ignored.filter_map(|count| count[1].as_u64()).sum();
+    assert!(ignored > 1000, "{ignored} of {lies} lies were counted: {update}");
+    arrives("renumbered", &world, &world.first)?;
+    straddle.down_on(&hosts, running)?;
+    same("down", &state, &world.vps);
+    Ok(())
+}
+
+/// Sends what the home has sent once, the same with another signature, and nothing that has one.
+fn lie(client: &Host, update: &[u8], stop: &AtomicBool) -> u32 {
+    let socket = client.inside(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))).unwrap().unwrap();
+    socket.connect((DsLite::VPS6, UPDATE_PORT)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+    let mut forged = update.to_vec();
+    *forged.last_mut().unwrap() ^= 1;
+    let unkeyed: Vec<u8> = update.iter().take(update.len() - 16).copied().chain([0; 16]).collect();
+    let mut sent = 0;
+    while !stop.load(Relaxed) {
+        for lie in [update, &forged, &unkeyed].into_iter().cycle().take(12) {
+            sent += u32::from(socket.send(lie).is_ok());
+        }
+        // A challenge may come, or nothing.
+        let _ = socket.recv(&mut [0; 1500]);
+    }
+    sent
+}
+
+/// What the provider sees of the home's updates.
+struct Heard {
+    file: PathBuf,
+    _tcpdump: Process,
+}
+
+impl Heard {
+    fn start(world: &DsLite) -> Result<Heard, LabError> {
+        let file = world.directory().join("updates.pcap");
+        let mut command = world.provider.command("tcpdump");
+        command.args(["-U", "-i", "router", "-w"]).arg(&file).args(["udp", "dst", "port", "4646"]);
+        let mut tcpdump = Process::start(command, &world.directory().join("tcpdump.log"))?;
+        tcpdump.says("listening on", Duration::from_secs(10))?;
+        Ok(Heard { file, _tcpdump: tcpdump })
+    }
+
+    /// The payload of the first: behind the headers of file (24 bytes) and packet (16), Ethernet, IPv6 and UDP.
+    fn update(&self) -> Result<Vec<u8>, LabError> {
+        wait::until("an update on the line", Duration::from_secs(5), || {
+            let capture = fs::read(&self.file).ok()?;
+            let length = u32::from_ne_bytes(capture.get(32..36)?.try_into().ok()?);
+            let packet = capture.get(40..40 + usize::try_from(length).ok()?)?;
+            packet.get(14 + 40 + 8..).map(<[u8]>::to_vec)
+        })
+    }
+}
+
+const UPDATE_PORT: u16 = 4646;
+const RENUMBERED: &str = "2001:db8:b0a8:fdd4:203:0:113:144";
+const IGNORED: [&str; 4] = ["unproven", "behind", "rate-limited", "forged"];
 
 fn stage(pick: fn(&DsLite) -> &Host) -> Result<Stage, LabError> {
     let world = DsLite::build()?;

@@ -1,4 +1,4 @@
-//! The endpoints that other hosts have told, on the disk before they count.
+//! The endpoints that other hosts have told, on the disk so that carriers work before they are told again.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -6,31 +6,20 @@ use std::io::{ErrorKind, Write as _};
 use std::net::IpAddr;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
 use crate::Error;
 
-/// What a host has told of a bridge's endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
-    /// The endpoint.
-    pub endpoint: IpAddr,
-    /// The counter of the message that told it: none that is older counts any more.
-    pub counter: u64,
-}
-
-/// What was told, by bridge.
-pub type Ledger = BTreeMap<String, Told>;
+/// Endpoints, by bridge.
+pub type Endpoints = BTreeMap<String, IpAddr>;
 
 /// What the folder remembers; nothing where there is no such file.
 ///
 /// # Errors
 /// When the file can't be read, or is none of ours.
-pub fn read(dir: &Path) -> Result<Ledger, Error> {
+pub fn read(dir: &Path) -> Result<Endpoints, Error> {
     let path = dir.join(NAME);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Ledger::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Endpoints::new()),
         Err(error) => return Err(Error::file(path)(error)),
     };
     serde_json::from_str(&text).map_err(|error| Error::file(path)(error.into()))
@@ -40,12 +29,12 @@ pub fn read(dir: &Path) -> Result<Ledger, Error> {
 ///
 /// # Errors
 /// When it can't be written; the one before is still there then.
-pub fn write(dir: &Path, ledger: &Ledger) -> Result<(), Error> {
+pub fn write(dir: &Path, endpoints: &Endpoints) -> Result<(), Error> {
     crate::turn::folder(dir)?;
     let (path, fresh) = (dir.join(NAME), dir.join("endpoints.new"));
     let save = || -> std::io::Result<()> {
         let mut file = File::create(&fresh)?;
-        file.write_all(&serde_json::to_vec(ledger)?)?;
+        file.write_all(&serde_json::to_vec(endpoints)?)?;
         file.sync_all()?;
         fs::rename(&fresh, &path)?;
         File::open(dir)?.sync_all()

@@ -159,6 +159,10 @@ fn matched(part: &Match) -> Vec<Value> {
         Match::Marked(mark) => equal(json!({"ct": {"key": "mark"}}), json!(mark)),
         Match::Out(dev) => equal(meta("oifname"), json!(dev)),
         Match::Source(address) => equal(ip("saddr"), json!(address)),
+        Match::Within(net) => {
+            let prefix = json!({"prefix": {"addr": net.network(), "len": net.prefix_len()}});
+            equal(ip("saddr"), prefix)
+        }
         Match::Destination(address) => equal(ip("daddr"), json!(address)),
         Match::Ipv4 => equal(meta("nfproto"), json!("ipv4")),
         Match::Ipv6 => equal(meta("nfproto"), json!("ipv6")),

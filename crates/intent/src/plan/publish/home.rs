@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::{IpNet, Ipv4Net};
+
 use crate::model::Share;
 use crate::object::{
     Chain, Filter, FilterRule, MAIN, Match, Object, Origin, Route, RouteKind, Rule, Selector, SysctlKey,
@@ -132,8 +134,11 @@ fn filter(here: &Here<'_>, targets: &[(Ipv4Addr, Place)]) -> Filter {
             let back = vec![Match::In(lan.clone()), Match::Out(dev()), Match::Source(*target)];
             rules.push(here.rule(Chain::Forward, back, Verdict::Accept));
             // Else its answer would go past us, from an address that its neighbour did not call.
-            let near = vec![Match::Out(lan.clone()), Match::Destination(*target), Match::Redirected];
-            rules.push(here.rule(Chain::Snat, near, Verdict::Masquerade));
+            for net in connected(here.facts, lan) {
+                let near = [Match::Within(net), Match::Destination(*target), Match::Redirected];
+                let matches = [Match::Out(lan.clone())].into_iter().chain(near).collect();
+                rules.push(here.rule(Chain::Snat, matches, Verdict::Masquerade));
+            }
         }
     }
     if let Share::Whole(target) = here.publish.share {
@@ -148,6 +153,19 @@ fn filter(here: &Here<'_>, targets: &[(Ipv4Addr, Place)]) -> Filter {
         }
     }
     Filter { rules }
+}
+
+/// The networks whose hosts are neighbours on a device.
+fn connected(facts: &Facts<'_>, dev: &str) -> Vec<Ipv4Net> {
+    let near =
+        facts.live.routes.iter().filter(|route| {
+            route.table == MAIN && route.dev.as_deref() == Some(dev) && route.gateway.is_none()
+        });
+    let nets = near.filter_map(|route| match route.dst {
+        IpNet::V4(net) if net.prefix_len() > 0 => Some(net),
+        IpNet::V4(_) | IpNet::V6(_) => None,
+    });
+    nets.collect()
 }
 
 /// What may come by the carrier for a server: everything (none), or these.
