@@ -64,10 +64,6 @@ impl DsLite {
     pub const PUBLIC: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 144);
     /// The VPS's own IPv6 address.
     pub const VPS6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x6ef9, 0, 0, 0, 0, 1);
-    /// Where the carrier ends at the VPS: the public address inside its /64.
-    pub const VPS_END: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x6ef9, 0, 0x203, 0, 0x113, 0x144);
-    /// Where it ends at the router.
-    pub const ROUTER_END: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xb0a8, 0xfdd2, 0x203, 0, 0x113, 0x144);
     /// What whoever is at home is seen as on the IPv4 internet.
     pub const CGNAT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 64);
     /// The home's router on its own network.
@@ -82,8 +78,6 @@ impl DsLite {
     pub const LAPTOP: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 50);
     /// The second home's server.
     pub const CABIN: Ipv4Addr = Ipv4Addr::new(192, 168, 2, 210);
-    /// The router's own address in the /64 of its line, where that is `PREFIX`.
-    pub const ROUTER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xb0a8, 0xfdd2, 0, 0, 0, 1);
     /// MTU of a home's line in bytes: Ethernet less PPPoE (RFC 2516).
     pub const LINE: u16 = 1492;
 
@@ -93,6 +87,7 @@ impl DsLite {
     /// Without root or a tool, or when the kernel refuses a part of it.
     pub fn build() -> Result<DsLite, LabError> {
         tools::ready()?;
+        tools::ready_for(&[("sysctl", "procps")])?;
         let mut guard = Guard::start()?;
         let names = ["client", "inet", "vps", "provider", "router", "first", "second", "laptop", "cabin"];
         let hosts: Result<Vec<Host>, LabError> = names.into_iter().map(|name| guard.host(name)).collect();

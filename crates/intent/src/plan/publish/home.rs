@@ -210,11 +210,12 @@ fn remarks(here: &Here<'_>, targets: &[(Ipv4Addr, Place)]) -> Vec<String> {
             here.publish.address
         )
     });
-    let own = targets.iter().filter(|(_, place)| matches!(place, Place::Here) && has_default(here.facts));
+    let elsewhere = !whole || has_default(here.facts);
+    let own = targets.iter().filter(|(_, place)| elsewhere && matches!(place, Place::Here));
     let own = own.map(|(target, _)| {
         format!(
             "a service of this host that answers datagrams must listen at {target} itself: from no particular \
-             address it would answer by the host's own default route"
+             address it would answer by the host's own default route, if by any"
         )
     });
     all.into_iter().chain(lost).chain(own).collect()
