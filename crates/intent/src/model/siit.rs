@@ -67,13 +67,7 @@ impl Siit {
 
 /// Every legal `[[siit]]` of the file; what is illegal goes to `found`.
 pub(super) fn build(config: &Config, found: &mut Vec<Diagnostic>) -> Vec<Siit> {
-    let mut siits = Vec::new();
-    for (index, entry) in config.siits.iter().enumerate() {
-        let earlier = config.siits.get(..index).unwrap_or(&[]);
-        pools_of_others(entry, earlier, found);
-        siits.extend(one(config, entry, found));
-    }
-    siits
+    config.siits.iter().filter_map(|entry| one(config, entry, found)).collect()
 }
 
 fn one(config: &Config, entry: &config::Siit, found: &mut Vec<Diagnostic>) -> Option<Siit> {
@@ -151,26 +145,6 @@ fn pools_by_themselves(entry: &config::Siit, found: &mut Vec<Diagnostic>) {
             )
         };
         found.push(Diagnostic::new(pool.span.clone(), message, help));
-    }
-}
-
-/// Two translators of one host can't both have the route to a prefix.
-fn pools_of_others(entry: &config::Siit, earlier: &[config::Siit], found: &mut Vec<Diagnostic>) {
-    let same_host = |other: &&config::Siit| match (&entry.host, &other.host) {
-        (Some(mine), Some(theirs)) => mine.value == theirs.value,
-        (Some(_) | None, _) => false,
-    };
-    for other in earlier.iter().filter(same_host) {
-        for pool in &entry.pool6 {
-            if other.pool6.iter().any(|theirs| overlap(pool.value, theirs.value)) {
-                let whose = name(other).unwrap_or_default();
-                found.push(Diagnostic::new(
-                    pool.span.clone(),
-                    format!("`{}` is translated by {whose} already", pool.value),
-                    "give each translator of a host prefixes of its own",
-                ));
-            }
-        }
     }
 }
 

@@ -40,6 +40,9 @@ pub(super) fn add(plan: &mut Plan, model: &Model, siit: &Siit, facts: &Facts<'_>
     let (nets, left) = translated(siit, facts);
     plan.remarks.extend(left);
     plan.remarks.extend(chosen(siit, facts));
+    let led = nets.iter().filter_map(|net| led_elsewhere(plan, siit, *net)).take(FEW);
+    let led: Vec<String> = led.collect();
+    plan.remarks.extend(led);
     plan.wanted.extend(nets.into_iter().map(|net| route(Route::through(MAIN, net, dev))));
     plan.bridges.push(Bridge {
         name: siit.name.clone(),
@@ -78,6 +81,14 @@ fn chosen(siit: &Siit, facts: &Facts<'_>) -> Vec<String> {
         format!("{six} and {four}: {other} a route of this host's own; {into} leads into {}", siit.name)
     });
     told.collect()
+}
+
+/// The IPv6 sides of two translators' mappings may overlap. Where both lead in by them, one has none.
+fn led_elsewhere(plan: &Plan, siit: &Siit, net: IpNet) -> Option<String> {
+    let leads = |wanted: &Wanted, dev: &str| *wanted == route(Route::through(MAIN, net, dev));
+    let leads = |bridge: &&Bridge| plan.wanted.iter().any(|wanted| leads(wanted, bridge.device()));
+    let first = plan.bridges.iter().find(leads)?;
+    Some(format!("{net} leads into {} already: none of it comes to {}", first.name, siit.name))
 }
 
 /// What leads into the translator: its prefixes, its own addresses, and of each mapping the side on which
