@@ -6,10 +6,10 @@
 //!               resolver
 //! ```
 
-use std::net::Ipv6Addr;
+use std::io::ErrorKind;
+use std::net::{Ipv6Addr, SocketAddr, TcpStream};
 use std::process::Command;
-use std::time::Duration;
-
+use std::time::{Duration, Instant};
 use straddle_lab::probe::ping;
 use straddle_lab::process::Process;
 use straddle_lab::straddle::Straddle;
@@ -82,6 +82,32 @@ fn what_was_taken_away_comes_back_and_waiting_costs_nothing() -> Result<(), LabE
     running.ends(Duration::from_secs(10))
 }
 
+/// As long as no NAT64 is known, IPv4 fails at once: whoever has another way does not wait for this one.
+#[test]
+fn ipv4_fails_at_once_as_long_as_no_nat64_is_known() -> Result<(), LabError> {
+    let Some(_turn) = turn("ipv4_fails_at_once_as_long_as_no_nat64_is_known") else { return Ok(()) };
+    let world = Access::build(Network::default())?;
+    world.resolver.nft(DEAF)?;
+    let file = "[host.vm]\nuplink = \"eth0\"\n\n[[clat]]\nhost = \"vm\"\n";
+    let straddle = Straddle::within(world.directory(), exe(), file)?;
+    let vm = straddle.on(&world.vm);
+    let running = vm.run()?;
+    let web = SocketAddr::from((Access::WEB, 80));
+    let begun = Instant::now();
+    let refused = world.vm.inside(|| TcpStream::connect_timeout(&web, Duration::from_secs(5)))?.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::NetworkUnreachable, "{refused}");
+    assert!(begun.elapsed() < Duration::from_secs(1), "after {:?}", begun.elapsed());
+    let status = vm.try_verb(&["status"])?.stdout;
+    assert!(status.contains("1 answers of its own") && status.contains("no-prefix 1: "), "{status}");
+
+    world.resolver.nft("delete table inet deaf")?;
+    wait::until("the prefix", Duration::from_secs(15), || {
+        ping(&world.vm, Access::WEB.into(), 1).ok().filter(|ping| ping.complete())
+    })?;
+    vm.down()?;
+    running.ends(Duration::from_secs(10))
+}
+
 /// The same questions, answered by a translator that is not ours: what fails with ours alone is ours.
 #[test]
 fn the_access_network_is_right_by_tayga() {
@@ -135,6 +161,16 @@ fn heard(world: &Access) -> Result<String, LabError> {
     python.says("resolver", Duration::from_secs(20))?;
     Ok(python.log())
 }
+
+/// A resolver that does not answer.
+const DEAF: &str = "
+table inet deaf {
+    chain input {
+        type filter hook input priority 0;
+        udp dport 53 drop;
+    }
+}
+";
 
 /// Debian's packages of Python belong to this one, whichever comes first in PATH.
 const PYTHON: &str = "/usr/bin/python3";

@@ -35,6 +35,7 @@ fn tell4(pass: &mut Pass<'_>, trouble: Trouble) -> Result<(), Reason> {
     let (kind, code, rest) = match trouble {
         Trouble::TimeExceeded => (icmpv4::TIME_EXCEEDED, 0, 0),
         Trouble::TooBig(mtu) => (icmpv4::UNREACHABLE, icmpv4::FRAGMENTATION_NEEDED, mtu & 0xffff),
+        Trouble::Network => (icmpv4::UNREACHABLE, icmpv4::NETWORK, 0),
         Trouble::SourceRoute => (icmpv4::UNREACHABLE, icmpv4::SOURCE_ROUTE_FAILED, 0),
         Trouble::HeaderField(at) => (icmpv4::PARAMETER_PROBLEM, 0, at << 24),
         Trouble::Prohibited => (icmpv4::UNREACHABLE, icmpv4::PROHIBITED, 0),
@@ -67,6 +68,7 @@ fn tell6(pass: &mut Pass<'_>, trouble: Trouble) -> Result<(), Reason> {
     let (kind, code, rest) = match trouble {
         Trouble::TimeExceeded => (icmpv6::TIME_EXCEEDED, 0, 0),
         Trouble::TooBig(mtu) => (icmpv6::TOO_BIG, 0, mtu.max(ipv6::MIN_MTU)),
+        Trouble::Network => (icmpv6::UNREACHABLE, icmpv6::NO_ROUTE, 0),
         Trouble::SourceRoute | Trouble::Prohibited => (icmpv6::UNREACHABLE, icmpv6::PROHIBITED, 0),
         Trouble::HeaderField(at) => (icmpv6::PARAMETER_PROBLEM, 0, at),
         Trouble::Port => (icmpv6::UNREACHABLE, icmpv6::PORT, 0),
