@@ -12,11 +12,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use straddle_lab::probe::ping;
 use straddle_lab::process::Process;
+use straddle_lab::state::HostState;
 use straddle_lab::straddle::Straddle;
 use straddle_lab::world::{Access, Network};
 use straddle_lab::{ClatOptions, ClatVariant, LabError, clat, wait};
 
-use crate::{exe, good, turn};
+use crate::{exe, good, same, turn};
 
 fn ipv4(variant: ClatVariant) {
     let mut stages = Vec::new();
@@ -108,6 +109,54 @@ fn ipv4_fails_at_once_as_long_as_no_nat64_is_known() -> Result<(), LabError> {
     running.ends(Duration::from_secs(10))
 }
 
+/// What the kernel would find out of an address of its own: somebody else has it.
+#[test]
+fn an_address_that_somebody_has_is_refused() -> Result<(), LabError> {
+    let Some(_turn) = turn("an_address_that_somebody_has_is_refused") else { return Ok(()) };
+    let world = Access::build(Network::default())?;
+    world.edge.ip("address add 2001:db8:eec0::464/64 dev vm nodad")?;
+    let state = HostState::read(&world.vm)?;
+    let straddle = Straddle::within(world.directory(), exe(), GIVEN)?;
+    let vm = straddle.on(&world.vm);
+    let refused = vm.try_verb(&["up"])?;
+    assert!(!refused.status.success(), "up went through");
+    let told = refused.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.contains("somebody on eth0 answers for 2001:db8:eec0::464 already"), "{told}");
+    same("after the refusal", &state, &world.vm);
+    vm.verb(&["up", "--force"])?;
+    vm.down()?;
+    world.edge.ip("address del 2001:db8:eec0::464/64 dev vm\nneigh flush all")?;
+    world.vm.ip("neigh flush all")?;
+    vm.up()?;
+    vm.down()?;
+    same("after down", &state, &world.vm);
+    Ok(())
+}
+
+/// The network is renumbered: the address moves to the network that stays, though the other is valid still.
+#[test]
+fn a_deprecated_network_is_left() -> Result<(), LabError> {
+    let Some(_turn) = turn("a_deprecated_network_is_left") else { return Ok(()) };
+    let world = Access::build(Network::default())?;
+    world.vm.ip("address add 2001:db8:eeb0::7/64 dev eth0 nodad")?;
+    let file = "[host.vm]\nuplink = \"eth0\"\n\n[[clat]]\nhost = \"vm\"\nprefix64 = \"2001:db8:64::/96\"\n";
+    let straddle = Straddle::within(world.directory(), exe(), file)?;
+    let vm = straddle.on(&world.vm);
+    let running = vm.run()?;
+    let translated = |net: &str| -> Option<()> {
+        let shown = world.vm.run(&["ip", "-6", "route", "show", "dev", "st-clat"]).ok()?.stdout;
+        shown.starts_with(net).then_some(())
+    };
+    assert!(translated("2001:db8:eeb0:").is_some(), "the first of two that are as good");
+    world.vm.ip("address change 2001:db8:eeb0::7/64 dev eth0 preferred_lft 0 valid_lft 600")?;
+    wait::until("another address", Duration::from_secs(5), || translated("2001:db8:eec0:"))?;
+    wait::until("IPv4 by it", Duration::from_secs(5), || {
+        ping(&world.vm, Access::WEB.into(), 1).ok().filter(|ping| ping.complete())
+    })?;
+    vm.down()?;
+    running.ends(Duration::from_secs(10))
+}
+
 /// The same questions, answered by a translator that is not ours: what fails with ours alone is ours.
 #[test]
 fn the_access_network_is_right_by_tayga() {
@@ -161,6 +210,16 @@ fn heard(world: &Access) -> Result<String, LabError> {
     python.says("resolver", Duration::from_secs(20))?;
     Ok(python.log())
 }
+
+const GIVEN: &str = "
+[host.vm]
+uplink = \"eth0\"
+
+[[clat]]
+host = \"vm\"
+prefix64 = \"2001:db8:64::/96\"
+address6 = \"2001:db8:eec0::464\"
+";
 
 /// A resolver that does not answer.
 const DEAF: &str = "

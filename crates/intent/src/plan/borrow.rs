@@ -190,7 +190,7 @@ fn by_gateway(table: u32, uplink: &str, gateway: Ipv4Addr, metric: u32) -> Route
 }
 
 fn on(dev: &str, net: IpNet) -> Object {
-    Object::Address(Address { dev: dev.into(), net, origin: Origin::Straddle, raw: Raw::default() })
+    Object::Address(Address::ours(dev, net))
 }
 
 fn rule(selector: Selector, priority: u32, table: u32, no_default: bool) -> Rule {

@@ -44,7 +44,9 @@ fn read(message: &AddressMessage, names: &Names) -> Option<Address> {
         }
     }
     let net = IpNet::new(local.or(peer)?, message.header.prefix_len).ok()?;
-    Some(Address { dev: names.get(&message.header.index)?.clone(), net, origin, raw: Raw::default() })
+    let deprecated = message.header.flags.contains(AddressHeaderFlags::Deprecated);
+    let dev = names.get(&message.header.index)?.clone();
+    Some(Address { dev, net, origin, deprecated, raw: Raw::default() })
 }
 
 /// Adds an address: as the kernel once told it, or with our mark.
