@@ -133,6 +133,39 @@ fn an_address_that_somebody_has_is_refused() -> Result<(), LabError> {
     Ok(())
 }
 
+/// IPv4 of the host's own comes and goes: connections through the CLAT stay, and so do its counters.
+#[test]
+fn native_ipv4_that_comes_and_goes_interrupts_nothing() -> Result<(), LabError> {
+    let Some(_turn) = turn("native_ipv4_that_comes_and_goes_interrupts_nothing") else { return Ok(()) };
+    let world = Access::build(Network::default())?;
+    let straddle = Straddle::within(world.directory(), exe(), GIVEN)?;
+    let vm = straddle.on(&world.vm);
+    let running = vm.run()?;
+    assert!(ping(&world.vm, Access::WEB.into(), 5)?.complete());
+    let packets = || -> Result<(u64, bool), LabError> {
+        let bridge = &vm.json("status")?["bridges"][0];
+        let aside = !bridge["bridge"]["translator"]["aside"].is_null();
+        Ok((bridge["counters"]["to6"]["packets"].as_u64().unwrap_or(0), aside))
+    };
+    let (before, aside) = packets()?;
+    assert!(before >= 5 && !aside, "{before} packets");
+    let leads = || {
+        let shown = world.vm.run(&["ip", "route", "show", "default"]).ok()?.stdout;
+        Some(shown.contains("st-clat"))
+    };
+    world.vm.ip("address add 10.9.9.2/24 dev eth0\nroute add default via 10.9.9.1")?;
+    wait::until("the CLAT to stand aside", Duration::from_secs(5), || leads().filter(|leads| !leads))?;
+    let (during, aside) = packets()?;
+    assert!(during >= before && aside, "{before} packets, then {during}");
+    world.vm.ip("route del default via 10.9.9.1\naddress del 10.9.9.2/24 dev eth0")?;
+    wait::until("the CLAT to come forward", Duration::from_secs(5), || leads().filter(|leads| *leads))?;
+    assert!(ping(&world.vm, Access::WEB.into(), 5)?.complete());
+    let (after, aside) = packets()?;
+    assert!(after >= before + 5 && !aside, "{before} packets, then {after}");
+    vm.down()?;
+    running.ends(Duration::from_secs(10))
+}
+
 /// The network is renumbered: the address moves to the network that stays, though the other is valid still.
 #[test]
 fn a_deprecated_network_is_left() -> Result<(), LabError> {
