@@ -18,7 +18,7 @@ const DNS: u16 = 53;
 /// What is known of each bridge's prefix.
 pub(super) type Found = BTreeMap<String, State>;
 
-/// Running searches. They end once this is dropped, after the question that they are asking.
+/// Running searches. They end once this is dropped.
 pub(super) struct Discovery {
     bridges: Vec<(String, Discovers)>,
     found: Arc<Mutex<Found>>,

@@ -89,8 +89,7 @@ fn ipv4_fails_at_once_as_long_as_no_nat64_is_known() -> Result<(), LabError> {
     let Some(_turn) = turn("ipv4_fails_at_once_as_long_as_no_nat64_is_known") else { return Ok(()) };
     let world = Access::build(Network::default())?;
     world.resolver.nft(DEAF)?;
-    let file = "[host.vm]\nuplink = \"eth0\"\n\n[[clat]]\nhost = \"vm\"\n";
-    let straddle = Straddle::within(world.directory(), exe(), file)?;
+    let straddle = Straddle::within(world.directory(), exe(), DISCOVERS)?;
     let vm = straddle.on(&world.vm);
     let running = vm.run()?;
     let web = SocketAddr::from((Access::WEB, 80));
@@ -131,6 +130,30 @@ fn an_address_that_somebody_has_is_refused() -> Result<(), LabError> {
     vm.down()?;
     same("after down", &state, &world.vm);
     Ok(())
+}
+
+/// A resolver that does not answer is waited for; a router that has something to tell meanwhile is heard.
+#[test]
+fn a_router_is_heard_while_a_resolver_is_silent() -> Result<(), LabError> {
+    let Some(_turn) = turn("a_router_is_heard_while_a_resolver_is_silent") else { return Ok(()) };
+    let mut world = Access::build(Network::default())?;
+    world.resolver.nft(DEAF)?;
+    let straddle = Straddle::within(world.directory(), exe(), DISCOVERS)?;
+    let host = world.vm.clone();
+    let vm = straddle.on(&host);
+    let running = vm.run()?;
+    wait::until("the resolver to be asked", Duration::from_secs(5), || {
+        let asked = world.resolver.nft_json("list counter inet deaf asked").ok()?;
+        asked["nftables"][1]["counter"]["packets"].as_u64().filter(|packets| *packets > 0)
+    })?;
+    let told = Instant::now();
+    world.tell_pref64()?;
+    wait::until("IPv4", Duration::from_secs(5), || {
+        ping(&world.vm, Access::WEB.into(), 1).ok().filter(|ping| ping.complete())
+    })?;
+    assert!(told.elapsed() < Duration::from_millis(1500), "after {:?}", told.elapsed());
+    vm.down()?;
+    running.ends(Duration::from_secs(10))
 }
 
 /// IPv4 of the host's own comes and goes: connections through the CLAT stay, and so do its counters.
@@ -244,6 +267,14 @@ fn heard(world: &Access) -> Result<String, LabError> {
     Ok(python.log())
 }
 
+const DISCOVERS: &str = "
+[host.vm]
+uplink = \"eth0\"
+
+[[clat]]
+host = \"vm\"
+";
+
 const GIVEN: &str = "
 [host.vm]
 uplink = \"eth0\"
@@ -257,9 +288,10 @@ address6 = \"2001:db8:eec0::464\"
 /// A resolver that does not answer.
 const DEAF: &str = "
 table inet deaf {
+    counter asked { }
     chain input {
         type filter hook input priority 0;
-        udp dport 53 drop;
+        udp dport 53 counter name asked drop;
     }
 }
 ";
