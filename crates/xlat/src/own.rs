@@ -105,6 +105,10 @@ pub(crate) fn receive4(pass: &mut Pass<'_>, packet: &ipv4::Packet<'_>) -> Result
     if packet.is_fragment() {
         return Err(Reason::ForUs.into());
     }
+    // On its way to somebody else.
+    if ipv4::source_route_is_unexpired(packet.options) {
+        return Err(End::Tell(Reason::SourceRoute, Trouble::SourceRoute));
+    }
     match ip.protocol {
         ICMPV4 => {}
         TCP | UDP => return Err(End::Tell(Reason::PortUnreachable, Trouble::Port)),
@@ -135,6 +139,10 @@ pub(crate) fn receive6(pass: &mut Pass<'_>, packet: &ipv6::Packet<'_>) -> Result
     // An atomic fragment is whole (RFC 6946).
     if skipped.fragment.is_some_and(|fragment| fragment.more || fragment.offset != 0) {
         return Err(Reason::ForUs.into());
+    }
+    // On its way to somebody else (RFC 8200 §4.4).
+    if let Some(at) = skipped.segments_left_at {
+        return Err(End::Tell(Reason::SegmentsLeft, Trouble::HeaderField(at as u32)));
     }
     match skipped.protocol {
         ICMPV6 => {}

@@ -73,6 +73,7 @@ pub(super) fn build(config: &Config, found: &mut Vec<Diagnostic>) -> Vec<Siit> {
 fn one(config: &Config, entry: &config::Siit, found: &mut Vec<Diagnostic>) -> Option<Siit> {
     let host = find(config, entry.host.as_ref(), found);
     nothing_to_translate(entry, found);
+    nobody_to_tell(entry, found);
     pools_by_themselves(entry, found);
     if let Some(host) = host {
         for pool in &entry.pool6 {
@@ -124,6 +125,20 @@ fn nothing_to_translate(entry: &config::Siit, found: &mut Vec<Diagnostic>) {
             entry.span.clone(),
             "[[siit]] has neither `pool6` nor `eam`: it would translate nothing",
             "add pool6 = \"64:ff9b::/96\", or eam = [[\"2001:db8:3::/120\", \"198.51.100.0/24\"]]",
+        ));
+    }
+}
+
+/// Errors of its own come from 192.0.0.8 in a prefix where the file says nothing else, and that is not global.
+fn nobody_to_tell(entry: &config::Siit, found: &mut Vec<Diagnostic>) {
+    let Some(Spanned { value: false, span }) = &entry.private_through_well_known else { return };
+    let other = entry.pool6.iter().any(|pool| pool.value != Prefix::WELL_KNOWN);
+    if entry.own6.is_none() && !other && !entry.pool6.is_empty() {
+        found.push(Diagnostic::new(
+            span.clone(),
+            "the translator has no IPv6 address that its own errors could come from",
+            "add own6 = \"…\", an address that this host's networks know and nobody has: without such errors, \
+             nobody is told what is too large, and connections hang",
         ));
     }
 }
