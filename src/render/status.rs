@@ -8,7 +8,7 @@ use straddle_xlat::Reason;
 
 use crate::commands::Status;
 
-use super::{bold, coloured, folded};
+use super::{bold, coloured, folded, headed};
 
 /// What `status` shows to a person.
 pub(crate) fn status(status: &Status) -> String {
@@ -27,7 +27,7 @@ pub(crate) fn status(status: &Status) -> String {
     };
     for bridge in &plan.bridges {
         let word = if status.left.is_empty() { good("in step") } else { bad("not in step") };
-        out += &format!("\n{}: {}\n  {word}, MTU {}\n", bold(&bridge.name), bridge.part, mtu(bridge));
+        out += &format!("\n{}  {word}, MTU {}\n", headed(&bridge.name, &bridge.part), mtu(bridge));
         match (&bridge.via, status.counters(bridge)) {
             (Via::Carrier(carrier), Some(counted)) => out += &counters(&counted, carrier.mtu.value),
             (Via::Translator(translator), Some(counted)) => out += &translated(translator, &counted),
