@@ -74,3 +74,26 @@ fn a_gate_that_is_no_router_becomes_none() -> Result<(), LabError> {
     assert!(ping(&world.inet, core, 3)?.complete(), "and would, if the gate were a router");
     Ok(())
 }
+
+/// An edge relay: the server's IPv4 address is one of the gate's own network, so the gate answers for it.
+#[test]
+fn an_address_beside_the_gate_is_answered_for() -> Result<(), LabError> {
+    let Some(_turn) = turn("an_address_beside_the_gate_is_answered_for") else { return Ok(()) };
+    let world = DataCentre::build(Peer::Tayga)?;
+    let state = HostState::read(&world.gate)?;
+    let file =
+        SIIT_CONFIG.replace("\"2001:db8:3::/120\", \"203.0.113.0/24\"", "\"2001:db8:3::a\", \"192.0.2.40\"");
+    assert_ne!(file, SIIT_CONFIG);
+    let straddle = Straddle::within(world.directory(), exe(), &file)?;
+    let gate = straddle.on(&world.gate);
+    let running = gate.run()?;
+    let address: IpAddr = "192.0.2.40".parse().unwrap();
+    for from in [&world.inet, &world.client] {
+        let answered = ping(from, address, 5)?;
+        assert!(answered.complete(), "{} pings {address}: {answered:?}", from.name());
+    }
+    gate.down()?;
+    running.ends(Duration::from_secs(10))?;
+    same("after down", &state, &world.gate);
+    Ok(())
+}

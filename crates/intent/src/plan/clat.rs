@@ -6,15 +6,13 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use straddle_xlat::neutral;
 
 use crate::model::{Address6, Clat, Model, Prefix64};
-use crate::object::{
-    MAIN, Neighbour, NeighbourKind, Object, Origin, Raw, Route, Rule, Selector, SysctlKey, Wanted,
-};
+use crate::object::{MAIN, Object, Origin, Route, Rule, Selector, Wanted};
 
 use crate::snapshot::Snapshot;
 
 use super::translate::{
-    Families, address, device, devices, forwarding6, host, narrow, object, on_link, only_translated, route,
-    sysctl,
+    Families, address, answered, device, devices, forwarding6, host, narrow, object, on_link,
+    only_translated, route,
 };
 use super::{Bridge, Facts, Plan, Translator, Via};
 
@@ -80,19 +78,8 @@ fn ours(plan: &mut Plan, clat: &Clat, six: (&str, Ipv6Addr), mtu: u32, facts: &F
     wanted.push(Wanted::LooseReversePath { dev: dev.into() });
     forwarding6(wanted, &others, facts);
     wanted.push(route(Route::through(MAIN, host(address6), dev)));
-    if on_link(facts, uplink, address6) {
-        // Only a router answers for others (`ndisc_recv_ns`).
-        wanted.push(sysctl(SysctlKey::ipv6_conf(uplink, "forwarding"), "1"));
-        wanted.push(sysctl(SysctlKey::ipv6_conf(uplink, "proxy_ndp"), "1"));
-        wanted.push(sysctl(SysctlKey::ipv6_neigh(uplink, "proxy_delay"), "0"));
-        let neighbour = Neighbour {
-            dev: uplink.into(),
-            address: address6.into(),
-            kind: NeighbourKind::Proxy,
-            origin: Origin::Straddle,
-            raw: Raw::default(),
-        };
-        wanted.push(object(Object::Neighbour(neighbour)));
+    if on_link(facts, uplink, address6.into()) {
+        answered(wanted, uplink, address6.into());
     }
 }
 
