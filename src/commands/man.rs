@@ -66,6 +66,9 @@ fn reasons(out: &mut dyn Write) -> io::Result<()> {
     for reason in straddle_xlat::Reason::ALL {
         writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;
     }
+    for reason in straddle_serve::translator::Loss::ALL {
+        writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;
+    }
     writeln!(out, ".SS \"By the capture that straddle translate reads\"")?;
     for reason in Unread::ALL {
         writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;

@@ -2,6 +2,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anstyle::AnsiColor;
 use serde_json::{Value, json};
+use straddle_encap::Reason as Encap;
 use straddle_intent::plan::{Bridge, Translator, Via};
 use straddle_serve::translator::Loss;
 use straddle_xlat::Reason;
@@ -103,7 +104,9 @@ fn counters(counted: &Value, mtu: u32) -> String {
         out += &format!("  the path takes inner packets of {path} bytes only\n");
     }
     for drop in counted["drops"].as_array().into_iter().flatten() {
-        out += &format!("  dropped {}: {}\n", drop[1], drop[0].as_str().unwrap_or_default());
+        let name = drop[0].as_str().unwrap_or_default();
+        let meaning = Encap::ALL.iter().find(|reason| reason.name() == name).map(|reason| reason.describe());
+        out += &folded("  ", 4, &format!("{name} {}: {}", drop[1], meaning.unwrap_or_default()));
     }
     if let Some(then) = counted["no_tunnel_at"].as_u64() {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
