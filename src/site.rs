@@ -73,7 +73,7 @@ impl Site {
         let links = self.kernel.addresses()?.links;
         let devices: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
         let mut keys = sysctls_before(&self.model, &self.host, &devices);
-        keys.extend(memory.settings.keys().cloned());
+        keys.extend(memory.sysctls(&devices));
         let first = self.kernel.observe(&keys)?;
         let facts = Facts { live: &first, memory: &memory, offers: &self.offers, seed: self.seed };
         let draft = plan(&self.model, &self.host, &facts);

@@ -76,7 +76,7 @@ pub(super) fn only_translated(
 ) -> Filter {
     let mut rules =
         vec![(vec![Match::In(dev.into())], Verdict::Accept), (vec![Match::Out(dev.into())], Verdict::Accept)];
-    let six = facts.before(&SysctlKey::ipv6_conf("all", "forwarding")) == Some("1");
+    let six = facts.forwards_by(&SysctlKey::ipv6_conf("all", "forwarding"));
     for other in devices {
         if families == Families::Both && !facts.forwards(other) {
             rules.push((vec![Match::In((*other).into()), Match::Ipv4], Verdict::Drop));
