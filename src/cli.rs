@@ -102,7 +102,8 @@ pub(crate) enum Command {
 
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Force {
-    /// Go on although sessions arrive at the address that is about to move
+    /// Go on although sessions arrive at the address that is about to move, or somebody else has one that this
+    /// host is to answer for
     #[arg(long)]
     pub(crate) force: bool,
 }
