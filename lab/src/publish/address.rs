@@ -1,10 +1,12 @@
 //! The whole address leads to one server.
 
-use crate::LabError;
+use std::time::Duration;
+
 use crate::probe::{Kind, counter, exchange, refused};
 use crate::question::{self, Finding, Way, addresses};
 use crate::report::Check;
 use crate::world::{CLIENT6, DsLite};
+use crate::{LabError, wait};
 
 use super::{Served, fetched, pinged, talks, traced};
 
@@ -28,6 +30,7 @@ pub(super) fn ask(served: &Served<'_>) -> Result<Vec<Finding>, LabError> {
     };
     // At first: the first large packet is the price of finding out.
     let mut findings = sizes(&inwards, &outwards)?;
+    learn(&inwards)?;
     findings.extend(inward(&inwards, served)?);
     findings.extend(outward(&outwards)?);
     let router = DsLite::ROUTER.into();
@@ -41,6 +44,18 @@ pub(super) fn ask(served: &Served<'_>) -> Result<Vec<Finding>, LabError> {
     findings.extend(question::rates(&inwards, world.directory())?);
     Ok(findings)
 }
+
+/// The kernel's carrier also loses the first datagram in fragments that is too large for the path, and learns by
+/// that. Where none ever gets through, the questions tell.
+fn learn(way: &Way<'_>) -> Result<(), LabError> {
+    let arrives = || exchange(way.from, way.to, way.target, Kind::Udp, 8192).ok()?.seen_by_server;
+    match wait::until("datagrams of 8 KB to arrive", LEARNT, arrives) {
+        Ok(_) | Err(LabError::Late { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+const LEARNT: Duration = Duration::from_secs(3);
 
 fn inward(way: &Way<'_>, served: &Served<'_>) -> Result<Vec<Finding>, LabError> {
     let mut findings = vec![pinged(way)?];
