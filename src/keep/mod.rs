@@ -1,6 +1,8 @@
 //! The running straddle: up, serve, and whenever the kernel says that something changed, look again.
 
 mod discovery;
+mod files;
+mod relaying;
 mod runner;
 mod service;
 mod serving;
@@ -25,6 +27,7 @@ use crate::say;
 use crate::site::Site;
 
 use discovery::{Discovery, Found};
+use relaying::Relaying;
 use service::Door;
 use serving::Serving;
 
@@ -44,8 +47,9 @@ pub(crate) struct Keeper<'a> {
     site: Site,
     plan: Plan,
     serving: Serving,
-    /// What it serves; nothing after it could not begin.
+    /// What that serves; nothing after it could not begin.
     served: Vec<Bridge>,
+    relaying: Relaying,
     discovery: Discovery,
     /// What it has found, as told to the loops.
     found: Found,
@@ -63,6 +67,7 @@ enum Woken {
     Changed,
     Ended,
     Found,
+    Told,
 }
 
 impl<'a> Keeper<'a> {
@@ -79,10 +84,12 @@ impl<'a> Keeper<'a> {
         let turn = Turn::take(&place.runtime_dir, TURN)?;
         let plan = raise(&mut site, place, force)?.plan;
         drop(turn);
-        let served: Vec<Bridge> = plan.served().cloned().collect();
+        let served: Vec<Bridge> = with_device(&plan).cloned().collect();
         let found = Found::new();
         let serving = Serving::begin(&served, &found)?;
         let discovery = Discovery::begin(&served)?;
+        let mut relaying = Relaying::begin()?;
+        relaying.change(plan.served())?;
         Ok(Keeper {
             place,
             site,
@@ -91,6 +98,7 @@ impl<'a> Keeper<'a> {
             discovery,
             found,
             serving,
+            relaying,
             watch,
             door,
             end,
@@ -101,14 +109,15 @@ impl<'a> Keeper<'a> {
 
     /// Serves until told to end. The host stays as it is then: `down` takes it back.
     pub(crate) fn stay(mut self) -> Result<(), Complaint> {
-        say::line(&format!("ready: serving {} of host {}", served(&self.served), self.plan.host));
+        say::line(&format!("ready: serving {} of host {}", served(&self.plan), self.plan.host));
         tell_systemd(sd_notify::NotifyState::Ready);
         loop {
             match self.wait()? {
                 Woken::End => break,
-                Woken::Asked => self.door.answer(self.serving.report(&self.found)),
+                Woken::Asked => self.answer(),
                 Woken::Reload => self.reload(),
                 Woken::Found => self.take_prefixes(),
+                Woken::Told => self.tell(),
                 Woken::Changed => {
                     self.watch.drain();
                     self.look_again();
@@ -121,25 +130,33 @@ impl<'a> Keeper<'a> {
             }
         }
         tell_systemd(sd_notify::NotifyState::Stopping);
+        self.drain()?;
         say::line("ended; the host stays as it is: take it back with `straddle down`");
         Ok(())
     }
 
     fn wait(&mut self) -> Result<Woken, Complaint> {
         let [one, other] = self.serving.ended();
+        let (relays, bell) = (self.relaying.ended(), self.relaying.bell());
         let fds = [
             self.end.as_fd(),
             self.reload.as_fd(),
             self.door.fd(),
             one,
             other,
+            relays,
+            bell,
             self.discovery.fd(),
             self.watch.fd(),
         ];
         let mut fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         wait_for(&mut fds, ROUND)?;
-        let [end, reload, asked, one, other, found, changed] = fds.map(|fd| !fd.revents().is_empty());
-        let ended = one || other;
+        let [end, reload, asked, one, other, relays, bell, found, changed] =
+            fds.map(|fd| !fd.revents().is_empty());
+        let ended = one || other || relays;
+        if bell && !(end || reload || asked || ended) {
+            return Ok(Woken::Told);
+        }
         if found && !(end || reload || asked || ended) {
             return Ok(Woken::Found);
         }
@@ -174,8 +191,11 @@ impl<'a> Keeper<'a> {
             say::aside(&render::complaint(&complaint));
         }
         drop(turn);
-        if !self.plan.served().eq(&self.served) {
+        if !with_device(&self.plan).eq(&self.served) {
             self.begin_anew();
+        }
+        if let Err(complaint) = self.relaying.change(self.plan.served()) {
+            say::aside(&render::complaint(&complaint));
         }
     }
 
@@ -210,6 +230,44 @@ impl<'a> Keeper<'a> {
         self.found = found;
     }
 
+    fn answer(&self) {
+        self.door
+            .answer(self.serving.report(&self.found).into_iter().chain(self.relaying.report()).collect());
+    }
+
+    /// What the relays' loops have to say.
+    fn tell(&self) {
+        for alert in self.relaying.alerts() {
+            say::aside(&render::alert(&alert, files::allowed()));
+        }
+    }
+
+    /// Lets what goes through relays come to its end; carriers and translators go on meanwhile. A second signal
+    /// ends it.
+    fn drain(&mut self) -> Result<(), Complaint> {
+        drain(&self.end);
+        self.relaying.drain();
+        if self.relaying.open() > 0 {
+            say::line(&render::draining(self.relaying.open(), self.relaying.drain_time()));
+        }
+        while self.relaying.open() > 0 {
+            let fds = [self.end.as_fd(), self.door.fd(), self.relaying.bell()];
+            let mut fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+            wait_for(&mut fds, ROUND)?;
+            let [end, asked, bell] = fds.map(|fd| !fd.revents().is_empty());
+            if end {
+                break;
+            }
+            if asked {
+                self.answer();
+            }
+            if bell {
+                self.tell();
+            }
+        }
+        Ok(())
+    }
+
     /// Reads the file anew.
     fn reload(&mut self) {
         drain(&self.reload);
@@ -236,7 +294,10 @@ impl<'a> Keeper<'a> {
 
     /// Serves what there is by now; nothing, when that can't be, until something changes.
     fn begin_anew(&mut self) {
-        let wanted: Vec<Bridge> = self.plan.served().cloned().collect();
+        if is_readable(self.relaying.ended()) {
+            self.relay_anew();
+        }
+        let wanted: Vec<Bridge> = with_device(&self.plan).cloned().collect();
         let begun = Serving::begin(&wanted, &self.found).map(|serving| (serving, wanted));
         let begun = begun.or_else(|complaint| {
             say::aside(&render::complaint(&complaint));
@@ -250,6 +311,22 @@ impl<'a> Keeper<'a> {
             Err(complaint) => say::aside(&render::complaint(&complaint)),
         }
     }
+
+    /// A loop of the relays has ended by itself.
+    fn relay_anew(&mut self) {
+        let begun = Relaying::begin().and_then(|relaying| {
+            self.relaying = relaying;
+            self.relaying.change(self.plan.served())
+        });
+        if let Err(complaint) = begun {
+            say::aside(&render::complaint(&complaint));
+        }
+    }
+}
+
+/// The bridges whose packets come from a device; the others are served by the relays' loops.
+fn with_device(plan: &Plan) -> impl Iterator<Item = &Bridge> {
+    plan.served().filter(|bridge| bridge.device().is_some())
 }
 
 fn wait_for(fds: &mut [PollFd<'_>], timeout: Duration) -> Result<(), Complaint> {
@@ -279,8 +356,8 @@ fn signals(which: &[i32]) -> Result<UnixStream, Complaint> {
     })
 }
 
-fn is_readable(signals: &UnixStream) -> bool {
-    let mut fds = [PollFd::new(signals, PollFlags::IN)];
+fn is_readable(fd: impl AsFd) -> bool {
+    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
     matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1..))
 }
 
@@ -289,8 +366,8 @@ fn drain(signals: &UnixStream) {
     while matches!(std::io::Read::read(&mut &*signals, &mut room), Ok(1..)) {}
 }
 
-fn served(bridges: &[Bridge]) -> String {
-    let names: Vec<&str> = bridges.iter().map(|bridge| bridge.name.as_str()).collect();
+fn served(plan: &Plan) -> String {
+    let names: Vec<&str> = plan.served().map(|bridge| bridge.name.as_str()).collect();
     if names.is_empty() { "nothing".into() } else { names.join(", ") }
 }
 

@@ -30,6 +30,8 @@ impl Serving {
                 Via::Translator(translator) => {
                     translators.push(self::translator(&bridge.name, translator, found)?);
                 }
+                // They are served by loops of their own.
+                Via::Relay(_) => {}
             }
         }
         Ok(Serving {

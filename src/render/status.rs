@@ -27,11 +27,14 @@ pub(crate) fn status(status: &Status) -> String {
     };
     for bridge in &plan.bridges {
         let word = if status.left.is_empty() { good("in step") } else { bad("not in step") };
-        out += &format!("\n{}: {}\n  {word}, MTU {}\n", bold(&bridge.name), bridge.part, mtu(bridge));
+        out += "\n";
+        out += &folded(&format!("{}:", bold(&bridge.name)), 4, &bridge.part);
+        out += &format!("  {word}{}\n", mtu(bridge));
         match (&bridge.via, status.counters(bridge)) {
             (Via::Carrier(carrier), Some(counted)) => out += &counters(&counted, carrier.mtu.value),
             (Via::Translator(translator), Some(counted)) => out += &translated(translator, &counted),
-            (Via::Carrier(_) | Via::Translator(_), None) => {}
+            (Via::Relay(_), Some(counted)) => out += &super::relay::counters(&counted),
+            (Via::Carrier(_) | Via::Translator(_) | Via::Relay(_), None) => {}
         }
     }
     if !status.left.is_empty() {
@@ -47,10 +50,11 @@ pub(crate) fn status(status: &Status) -> String {
 
 fn mtu(bridge: &Bridge) -> String {
     match &bridge.via {
-        Via::Carrier(carrier) => carrier.mtu.value.to_string(),
+        Via::Carrier(carrier) => format!(", MTU {}", carrier.mtu.value),
         Via::Translator(translator) => {
-            format!("{} in IPv4, {} in IPv6", translator.config.mtu4, translator.config.mtu6)
+            format!(", MTU {} in IPv4, {} in IPv6", translator.config.mtu4, translator.config.mtu6)
         }
+        Via::Relay(_) => String::new(),
     }
 }
 
@@ -120,7 +124,7 @@ fn counters(counted: &Value, mtu: u32) -> String {
     out
 }
 
-fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
     let mut value = count as f64;
     let mut unit = 0;
@@ -136,7 +140,7 @@ fn good(word: &str) -> String {
     coloured(AnsiColor::Green, word)
 }
 
-fn bad(word: &str) -> String {
+pub(super) fn bad(word: &str) -> String {
     coloured(AnsiColor::Red, word)
 }
 

@@ -4,12 +4,14 @@ mod borrow;
 mod clat;
 mod host;
 mod names;
+mod relay;
 mod siit;
 mod translation;
 
 pub use borrow::{Borrow, CarrierKind, End};
 pub use clat::{Address6, Clat, Prefix64};
 pub use host::{BackendChoice, Host};
+pub use relay::{Destination, Family, Listen, Place, Protocol, Relay};
 pub use siit::Siit;
 pub use translation::Translation;
 
@@ -26,6 +28,8 @@ pub struct Model {
     pub siits: Vec<Siit>,
     /// Every `[[clat]]`.
     pub clats: Vec<Clat>,
+    /// Every `[[relay]]`.
+    pub relays: Vec<Relay>,
 }
 
 impl Model {
@@ -33,7 +37,8 @@ impl Model {
     pub fn bridges(&self) -> impl Iterator<Item = &str> {
         let borrows = self.borrows.iter().map(|borrow| borrow.name.as_str());
         let siits = self.siits.iter().map(|siit| siit.name.as_str());
-        borrows.chain(siits).chain(self.clats.iter().map(|clat| clat.name.as_str()))
+        let relays = self.relays.iter().map(|relay| relay.name.as_str());
+        borrows.chain(siits).chain(self.clats.iter().map(|clat| clat.name.as_str())).chain(relays)
     }
 }
 
@@ -60,5 +65,6 @@ fn build(config: &Config, found: &mut Vec<Diagnostic>) -> Model {
         borrows: borrow::build(config, found),
         siits: siit::build(config, found),
         clats: clat::build(config, found),
+        relays: relay::build(config, found),
     }
 }
