@@ -128,6 +128,11 @@ pub(crate) enum Lab {
         #[command(flatten)]
         shown: Shown,
     },
+    /// An IPv6-only server is reached at ports of a rented host's IPv4 address
+    Relay {
+        #[command(flatten)]
+        shown: Shown,
+    },
 }
 
 /// What is left of a lab.

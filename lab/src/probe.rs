@@ -10,10 +10,11 @@ mod refusal;
 mod throughput;
 mod trace;
 mod transfer;
+mod web;
 
 pub use download::{Download, download};
 pub(crate) use download::{Serving, authority};
-pub use exchange::{Exchange, Kind, Stream, exchange, stream};
+pub use exchange::{Exchange, Kind, Stream, exchange, exchange_at, stream};
 pub use neighbour::{Resolution, resolve};
 pub use path_mtu::{Answer, fits, knock};
 pub use ping::{Ping, ping};
@@ -22,6 +23,7 @@ pub use refusal::refused;
 pub use throughput::{Load, Throughput, throughput};
 pub use trace::{Hop, trace};
 pub use transfer::{datagrams, transfer};
+pub use web::{Web, fetch};
 
 /// The Internet checksum (RFC 1071).
 fn checksum(bytes: &[u8]) -> u16 {

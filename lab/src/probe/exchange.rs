@@ -40,10 +40,25 @@ pub fn exchange(
     kind: Kind,
     size: usize,
 ) -> Result<Exchange, LabError> {
+    exchange_at(client, server, target, kind, size, 0)
+}
+
+/// The same with a server at a given UDP port.
+///
+/// # Errors
+/// When a socket cannot be made.
+pub fn exchange_at(
+    client: &Host,
+    server: &Host,
+    target: impl Into<IpAddr>,
+    kind: Kind,
+    size: usize,
+    port: u16,
+) -> Result<Exchange, LabError> {
     let target = target.into();
     let doing = || LabError::io(format!("opening a socket for {kind:?}"));
-    let there = client.inside(|| open(kind, target))?.map_err(doing())?;
-    let here = server.inside(|| open(kind, Ipv6Addr::UNSPECIFIED.into()))?.map_err(doing())?;
+    let there = client.inside(|| open(kind, target, 0))?.map_err(doing())?;
+    let here = server.inside(|| open(kind, Ipv6Addr::UNSPECIFIED.into(), port))?.map_err(doing())?;
     let payload: Vec<u8> = (0..=u8::MAX).cycle().take(size).collect();
     let port = match kind {
         Kind::Udp => here.local_addr().map_err(doing())?.port(),
@@ -63,13 +78,13 @@ pub fn exchange(
 }
 
 /// A socket of the family of `peer`; of both families where that is IPv6 and the kind is UDP.
-fn open(kind: Kind, peer: IpAddr) -> io::Result<UdpSocket> {
+fn open(kind: Kind, peer: IpAddr, port: u16) -> io::Result<UdpSocket> {
     let any: IpAddr = match peer {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let socket = match kind {
-        Kind::Udp => UdpSocket::bind((any, 0))?,
+        Kind::Udp => UdpSocket::bind((any, port))?,
         Kind::Protocol(number) => {
             let protocol = NonZeroU32::new(number.into()).map(Protocol::from_raw);
             let flags = SocketFlags::CLOEXEC;

@@ -9,7 +9,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
 use super::admission::Admitted;
-use super::listener::Listener;
+use super::listener::{Listener, Purpose};
 use super::slab::Id;
 
 /// Something a loop is told. There are never more than connections: each letter about one holds its place.
@@ -20,7 +20,7 @@ pub(super) enum Letter {
     /// Take what waits there, then listen there no more. Whoever waits sees the sender dropped when it is done.
     Leave(Arc<Listener>, Sender<()>),
     /// Another loop's connection, since this one has fewer.
-    Connection(Arc<Listener>, OwnedFd, SocketAddr, Admitted),
+    Connection(Arc<Purpose>, OwnedFd, SocketAddr, Admitted),
     /// The addresses of a name; true for a session's.
     Found(Id, bool, Vec<SocketAddr>),
     /// Listen nowhere; what is open may go on for its relay's `drain-time`.

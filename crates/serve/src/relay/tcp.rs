@@ -58,7 +58,7 @@ impl Worker {
         };
         let other = self.freer().and_then(|number| self.shared.boxes.get(number));
         match other {
-            Some(other) => other.post(Letter::Connection(listener.clone(), client, from, admitted)),
+            Some(other) => other.post(Letter::Connection(purpose, client, from, admitted)),
             None => self.begin(purpose, client, from, admitted),
         }
     }
@@ -311,6 +311,9 @@ impl Worker {
         }
         connection.purpose.tally.ended(reason);
         self.count_load();
+        if reason == Reason::NoDescriptor {
+            self.tell_lack();
+        }
     }
 
     fn count_load(&self) {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use rustix::io::Errno;
@@ -164,9 +164,14 @@ impl Worker {
                     let id = self.listeners.insert(Due::MAX, |_| listener);
                     self.watch_listener(id);
                 }
-                Letter::Leave(listener, _told) => self.leave(&listener),
-                Letter::Connection(listener, client, from, admitted) => {
-                    self.begin(listener.purpose(), client, from, admitted);
+                Letter::Leave(listener, told) => {
+                    self.leave(&listener);
+                    drop(listener);
+                    // From here on the socket is closed, as far as this loop is concerned.
+                    drop(told);
+                }
+                Letter::Connection(purpose, client, from, admitted) => {
+                    self.begin(purpose, client, from, admitted);
                 }
                 Letter::Found(id, false, addresses) => self.found(id, &addresses),
                 Letter::Found(id, true, addresses) => self.session_found(id, &addresses),
@@ -214,9 +219,7 @@ impl Worker {
 
     /// Accepts nothing for a moment; whoever connects waits in the kernel's queue.
     pub(super) fn pause(&mut self) {
-        if !self.shared.lacking.swap(true, Relaxed) {
-            self.alert(Alert::NoDescriptors);
-        }
+        self.tell_lack();
         self.paused = Some(self.now + PAUSE);
         for id in self.listeners.ids() {
             if let Some(listener) = self.listeners.get_mut(id)
@@ -227,11 +230,14 @@ impl Worker {
         }
     }
 
-    fn alert(&self, alert: Alert) {
-        let mut alerts = self.shared.alerts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        alerts.push(alert);
-        drop(alerts);
-        ring(&self.shared.bell);
+    /// Tells a person once that descriptors have run out.
+    pub(super) fn tell_lack(&self) {
+        if !self.shared.lacking.swap(true, Relaxed) {
+            let mut alerts = self.shared.alerts.lock().unwrap_or_else(PoisonError::into_inner);
+            alerts.push(Alert::NoDescriptors);
+            drop(alerts);
+            ring(&self.shared.bell);
+        }
     }
 
     /// The loop that has clearly fewer connections than this one, where there is one.
