@@ -15,6 +15,7 @@ mod guard;
 #[path = "../common/pair.rs"]
 mod pair;
 mod path;
+mod relay;
 mod siit;
 mod trace_free;
 

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use crate::Error;
 use crate::stop::Stop;
 
+use super::Reason;
 use super::connection::Connection;
 use super::datagrams::Desk;
 use super::flow::Means;
@@ -70,6 +71,7 @@ pub(super) fn run(number: usize, shared: Arc<Shared>, stop: &Stop) -> Result<(),
         worker.now = worker.clock();
         for (token, ready) in events.drain(..) {
             if token == Token::Stop {
+                worker.cut();
                 return Ok(());
             }
             worker.serve(token, ready);
@@ -205,6 +207,13 @@ impl Worker {
         }
         self.poller.remove(&listener.socket);
         self.listeners.remove(id);
+    }
+
+    /// Ends what is open, so that nobody takes it for a good end.
+    fn cut(&mut self) {
+        for id in self.connections.ids() {
+            self.end(id, Reason::Drained);
+        }
     }
 
     fn drain(&mut self) {
