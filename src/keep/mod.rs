@@ -6,6 +6,7 @@ mod relaying;
 mod runner;
 mod service;
 mod serving;
+mod updates;
 
 pub(crate) use runner::runner;
 pub(crate) use service::{Service, ask};
@@ -30,6 +31,7 @@ use discovery::{Discovery, Found};
 use relaying::Relaying;
 use service::Door;
 use serving::Serving;
+use updates::Updates;
 
 /// How long changes of the kernel may come one after another before they are looked at.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -53,6 +55,7 @@ pub(crate) struct Keeper<'a> {
     discovery: Discovery,
     /// What it has found, as told to the loops.
     found: Found,
+    updates: Updates,
     watch: Watch,
     door: Door,
     end: UnixStream,
@@ -68,6 +71,7 @@ enum Woken {
     Ended,
     Found,
     Told,
+    Rung,
 }
 
 impl<'a> Keeper<'a> {
@@ -88,6 +92,7 @@ impl<'a> Keeper<'a> {
         let found = Found::new();
         let serving = Serving::begin(&served, &found)?;
         let discovery = Discovery::begin(&served)?;
+        let updates = Updates::begin(&plan.updates, &site.endpoints)?;
         let mut relaying = Relaying::begin()?;
         relaying.change(plan.served())?;
         Ok(Keeper {
@@ -97,6 +102,7 @@ impl<'a> Keeper<'a> {
             served,
             discovery,
             found,
+            updates,
             serving,
             relaying,
             watch,
@@ -117,7 +123,8 @@ impl<'a> Keeper<'a> {
                 Woken::Asked => self.answer(),
                 Woken::Reload => self.reload(),
                 Woken::Found => self.take_prefixes(),
-                Woken::Told => self.tell(),
+                Woken::Told => self.take_endpoints(),
+                Woken::Rung => self.tell(),
                 Woken::Changed => {
                     self.watch.drain();
                     self.look_again();
@@ -147,18 +154,20 @@ impl<'a> Keeper<'a> {
             relays,
             bell,
             self.discovery.fd(),
+            self.updates.fd(),
             self.watch.fd(),
         ];
         let mut fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         wait_for(&mut fds, ROUND)?;
-        let [end, reload, asked, one, other, relays, bell, found, changed] =
+        let [end, reload, asked, one, other, relays, bell, found, told, changed] =
             fds.map(|fd| !fd.revents().is_empty());
         let ended = one || other || relays;
-        if bell && !(end || reload || asked || ended) {
-            return Ok(Woken::Told);
-        }
-        if found && !(end || reload || asked || ended) {
-            return Ok(Woken::Found);
+        if (found || told || bell) && !(end || reload || asked || ended) {
+            return Ok(match (found, told) {
+                (true, _) => Woken::Found,
+                (false, true) => Woken::Told,
+                (false, false) => Woken::Rung,
+            });
         }
         // Changes come in rows: whoever comes meanwhile is served first.
         let quiet = |keeper: &mut Self| -> Result<Woken, Complaint> {
@@ -191,12 +200,52 @@ impl<'a> Keeper<'a> {
             say::aside(&render::complaint(&complaint));
         }
         drop(turn);
+        if self.updates.suits(&self.plan.updates) {
+            self.updates.follow(&self.plan.updates);
+        } else {
+            self.update_anew();
+        }
         if !with_device(&self.plan).eq(&self.served) {
             self.begin_anew();
         }
         if let Err(complaint) = self.relaying.change(self.plan.served()) {
             say::aside(&render::complaint(&complaint));
         }
+    }
+
+    /// Tells and hears for what there is by now; nothing, when that can't be, until something changes.
+    fn update_anew(&mut self) {
+        // The port is free once whoever listens there has ended.
+        let begun = Updates::begin(&[], &self.site.endpoints).and_then(|none| {
+            self.updates = none;
+            Updates::begin(&self.plan.updates, &self.site.endpoints)
+        });
+        match begun {
+            Ok(updates) => self.updates = updates,
+            Err(complaint) => say::aside(&render::complaint(&complaint)),
+        }
+    }
+
+    /// What another host has told is remembered, then the plan follows it.
+    fn take_endpoints(&mut self) {
+        if self.updates.ended() {
+            self.update_anew();
+        }
+        let heard = self.updates.heard();
+        let mut endpoints = self.site.endpoints.clone();
+        endpoints.extend(heard);
+        if endpoints == self.site.endpoints {
+            return;
+        }
+        for (bridge, endpoint) in &endpoints {
+            if self.site.endpoints.get(bridge) != Some(endpoint) {
+                say::line(&format!("{bridge}: the other end is {endpoint} from here on"));
+            }
+        }
+        if let Err(error) = straddle_kernel::endpoints::write(&self.place.state_dir, &endpoints) {
+            return say::aside(&render::complaint(&error.into()));
+        }
+        self.look_again();
     }
 
     fn repair(&mut self) -> Result<(), Complaint> {
@@ -231,8 +280,8 @@ impl<'a> Keeper<'a> {
     }
 
     fn answer(&self) {
-        self.door
-            .answer(self.serving.report(&self.found).into_iter().chain(self.relaying.report()).collect());
+        let counters = self.serving.report(&self.found).into_iter().chain(self.relaying.report());
+        self.door.answer(counters.collect(), self.updates.report());
     }
 
     /// What the relays' loops have to say.
@@ -275,6 +324,8 @@ impl<'a> Keeper<'a> {
             Ok(site) => {
                 self.site = site;
                 self.look_again();
+                // Keys may be others.
+                self.update_anew();
                 say::line(&format!("read {} anew", self.place.config.display()));
             }
             Err(complaint) => say::aside(&render::complaint(&complaint)),
@@ -294,7 +345,7 @@ impl<'a> Keeper<'a> {
 
     /// Serves what there is by now; nothing, when that can't be, until something changes.
     fn begin_anew(&mut self) {
-        if is_readable(self.relaying.ended()) {
+        if is_readable(&self.relaying.ended()) {
             self.relay_anew();
         }
         let wanted: Vec<Bridge> = with_device(&self.plan).cloned().collect();
@@ -356,8 +407,8 @@ fn signals(which: &[i32]) -> Result<UnixStream, Complaint> {
     })
 }
 
-fn is_readable(fd: impl AsFd) -> bool {
-    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+fn is_readable(fd: &impl AsFd) -> bool {
+    let mut fds = [PollFd::new(fd, PollFlags::IN)];
     matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1..))
 }
 

@@ -30,8 +30,8 @@ impl Serving {
                 Via::Translator(translator) => {
                     translators.push(self::translator(&bridge.name, translator, found)?);
                 }
-                // They are served by loops of their own.
-                Via::Relay(_) => {}
+                // Relays are served by loops of their own.
+                Via::Relay(_) | Via::Awaited(_) => {}
             }
         }
         Ok(Serving {

@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub neighbours: Vec<Neighbour>,
     /// The comments of the rules in the nft table that bears our name, if there is one.
     pub filter: Option<Vec<String>>,
+    /// Others' nft chains that drop what they don't accept of passing packets, as `nft list chain` takes them.
+    pub barriers: Vec<String>,
     /// The sysctls that were asked for and exist.
     pub sysctls: BTreeMap<SysctlKey, String>,
 }

@@ -234,6 +234,7 @@ impl Kernel for Live {
             rules: rule::dump(&mut self.socket)?,
             neighbours: neighbour::dump(&mut self.socket, &names)?,
             filter: nft::read()?,
+            barriers: nft::barriers()?,
             sysctls: values,
             links,
         })

@@ -1,6 +1,7 @@
 //! The only packet loops. What they are given is open already (tun queues); they change nothing of
 //! the kernel's configuration.
 
+mod bucket;
 pub mod carrier;
 mod counters;
 pub mod discover;
@@ -11,6 +12,7 @@ mod raw;
 pub mod relay;
 mod stop;
 pub mod translator;
+pub mod update;
 
 pub use counters::Report;
 pub use error::Error;

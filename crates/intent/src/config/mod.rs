@@ -6,6 +6,7 @@ mod diagnostic;
 mod endpoint;
 mod host;
 mod prefix;
+mod publish;
 mod relay;
 mod section;
 mod siit;
@@ -17,6 +18,7 @@ pub use clat::Clat;
 pub use diagnostic::Diagnostic;
 pub use host::Host;
 pub use prefix::translation as translation_prefix;
+pub use publish::{EndpointWord, Ports, Publish};
 pub use relay::{ProxyVersion, Relay, Source};
 pub(crate) use section::suggestion;
 pub use siit::Siit;
@@ -45,6 +47,8 @@ pub struct Config {
     pub hosts: Vec<Host>,
     /// `[[borrow]]`, in the order of the file.
     pub borrows: Vec<Borrow>,
+    /// `[[publish]]`, in the order of the file.
+    pub publishes: Vec<Publish>,
     /// `[[siit]]`, in the order of the file.
     pub siits: Vec<Siit>,
     /// `[[clat]]`, in the order of the file.
@@ -53,7 +57,7 @@ pub struct Config {
     pub relays: Vec<Relay>,
 }
 
-const TOP_KEYS: &[&str] = &["host", "borrow", "siit", "clat", "relay"];
+const TOP_KEYS: &[&str] = &["host", "borrow", "publish", "siit", "clat", "relay"];
 
 /// Reads the file. What could be understood is returned beside all that could not.
 pub fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
@@ -66,6 +70,9 @@ pub fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
     }
     if let Some(entry) = root.get_ref().get("borrow") {
         config.borrows = entries(&mut reader, "borrow", entry, borrow::KEYS, borrow::read);
+    }
+    if let Some(entry) = root.get_ref().get("publish") {
+        config.publishes = entries(&mut reader, "publish", entry, publish::KEYS, publish::read);
     }
     if let Some(entry) = root.get_ref().get("siit") {
         config.siits = entries(&mut reader, "siit", entry, siit::KEYS, siit::read);
@@ -80,7 +87,7 @@ pub fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
         reader.add(
             0..0,
             "the file describes no bridge",
-            "describe the hosts as [host.NAME] and a bridge as [[borrow]], [[siit]], [[clat]] or [[relay]]",
+            "describe the hosts as [host.NAME] and a bridge as [[borrow]], [[publish]], [[relay]], [[siit]] or [[clat]]",
         );
     }
     (config, reader.finish())

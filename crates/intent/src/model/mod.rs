@@ -4,6 +4,7 @@ mod borrow;
 mod clat;
 mod host;
 mod names;
+mod publish;
 mod relay;
 mod siit;
 mod translation;
@@ -11,6 +12,7 @@ mod translation;
 pub use borrow::{Borrow, CarrierKind, End};
 pub use clat::{Address6, Clat, Prefix64};
 pub use host::{BackendChoice, Host};
+pub use publish::{Endpoint, Forwarding, Publish, Share, Side, Transport, UPDATE_PORT, Update, derived};
 pub use relay::{Destination, Family, Listen, Place, Protocol, Relay};
 pub use siit::Siit;
 pub use translation::Translation;
@@ -24,6 +26,8 @@ pub struct Model {
     pub hosts: Vec<Host>,
     /// Every `[[borrow]]`.
     pub borrows: Vec<Borrow>,
+    /// Every `[[publish]]`.
+    pub publishes: Vec<Publish>,
     /// Every `[[siit]]`.
     pub siits: Vec<Siit>,
     /// Every `[[clat]]`.
@@ -37,8 +41,10 @@ impl Model {
     pub fn bridges(&self) -> impl Iterator<Item = &str> {
         let borrows = self.borrows.iter().map(|borrow| borrow.name.as_str());
         let siits = self.siits.iter().map(|siit| siit.name.as_str());
+        let publishes = self.publishes.iter().map(|publish| publish.name.as_str());
         let relays = self.relays.iter().map(|relay| relay.name.as_str());
-        borrows.chain(siits).chain(self.clats.iter().map(|clat| clat.name.as_str())).chain(relays)
+        let clats = self.clats.iter().map(|clat| clat.name.as_str());
+        borrows.chain(publishes).chain(siits).chain(clats).chain(relays)
     }
 }
 
@@ -63,6 +69,7 @@ fn build(config: &Config, found: &mut Vec<Diagnostic>) -> Model {
     Model {
         hosts: config.hosts.iter().filter_map(Host::from_config).collect(),
         borrows: borrow::build(config, found),
+        publishes: publish::build(config, found),
         siits: siit::build(config, found),
         clats: clat::build(config, found),
         relays: relay::build(config, found),

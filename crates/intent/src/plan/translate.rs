@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::object::{
-    Address, Chain, Filter, FilterRule, Link, LinkKind, Match, Object, Origin, Raw, Route, Sysctl, SysctlKey,
+    Address, Chain, Filter, FilterRule, Link, LinkKind, Match, Object, Origin, Route, Sysctl, SysctlKey,
     Verdict, Wanted,
 };
 
@@ -18,7 +18,7 @@ pub(super) fn device(name: &str, bridge: &str, mtu: u32) -> Wanted {
 }
 
 pub(super) fn address(dev: &str, net: IpNet) -> Wanted {
-    object(Object::Address(Address { dev: dev.into(), net, origin: Origin::Straddle, raw: Raw::default() }))
+    object(Object::Address(Address::ours(dev, net)))
 }
 
 pub(super) fn route(route: Route) -> Wanted {
