@@ -10,6 +10,7 @@ mod carrier;
 mod choice;
 mod clat;
 mod crash;
+mod deal;
 mod foreign;
 mod guard;
 #[path = "../common/pair.rs"]

@@ -12,6 +12,7 @@ mod dial;
 mod flow;
 mod letters;
 mod listener;
+mod name;
 mod option;
 mod pipes;
 mod poller;

@@ -1,102 +1,12 @@
-//! Relays on loopback: every end that a connection or session can come to, and what is told of it.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
-
-use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::net::sockopt::set_socket_linger;
-use straddle_serve::relay::{Alert, Counted, Listen, Protocol, Reason, Relay, Rules, Serving, Target};
+use straddle_serve::relay::{Alert, Protocol, Reason, Rules, Target};
 
-const LIMIT: Duration = Duration::from_secs(10);
-const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
-/// A relay and its counters.
-struct World {
-    serving: Serving,
-    relay: Relay,
-}
-
-impl World {
-    fn new(protocol: Protocol, target: Target, rules: Rules) -> World {
-        let port = free(protocol);
-        let listen = Listen { word: "here".into(), protocol, address: LOOPBACK, first: port, last: port };
-        let relay = Relay { bridge: "test".into(), listens: vec![listen], target, rules };
-        let mut serving = Serving::begin(2).unwrap();
-        serving.change(vec![relay.clone()]).unwrap();
-        World { serving, relay }
-    }
-
-    fn tcp(target: SocketAddr, rules: Rules) -> World {
-        World::new(Protocol::Tcp, Target::Address(target), rules)
-    }
-
-    fn address(&self) -> SocketAddr {
-        SocketAddr::new(LOOPBACK, self.relay.listens[0].first)
-    }
-
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address()).unwrap();
-        stream.set_read_timeout(Some(LIMIT)).unwrap();
-        stream
-    }
-
-    fn counted(&self) -> Counted {
-        self.serving.report()[0].listeners[0].clone()
-    }
-
-    /// Waits until something has ended for this reason, and nothing for another.
-    #[track_caller]
-    fn ended(&self, reason: Reason, count: u64) {
-        let expected = [(reason.name(), count)];
-        let deadline = Instant::now() + LIMIT;
-        while self.counted().ends != expected {
-            assert!(Instant::now() < deadline, "{:?}, not {expected:?}", self.counted());
-            thread::yield_now();
-        }
-    }
-}
-
-/// A port that nobody listens at.
-fn free(protocol: Protocol) -> u16 {
-    let address = SocketAddr::new(LOOPBACK, 0);
-    match protocol {
-        Protocol::Tcp => TcpListener::bind(address).unwrap().local_addr().unwrap().port(),
-        Protocol::Udp => UdpSocket::bind(address).unwrap().local_addr().unwrap().port(),
-    }
-}
-
-fn server() -> (TcpListener, SocketAddr) {
-    let server = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
-    let address = server.local_addr().unwrap();
-    (server, address)
-}
-
-fn accepted(server: &TcpListener) -> TcpStream {
-    let stream = server.accept().unwrap().0;
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
-    stream
-}
-
-/// Closes with a reset.
-fn abort(stream: TcpStream) {
-    set_socket_linger(stream.as_fd(), Some(Duration::ZERO)).unwrap();
-}
-
-#[track_caller]
-fn is_reset(mut stream: &TcpStream) {
-    let error = stream.read(&mut [0]).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-}
-
-/// One test at a time: one of them takes all descriptors of the process.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use super::{LIMIT, LOOPBACK, World, abort, accepted, free, is_reset, server, turn, wait_until};
 
 #[test]
 fn both_directions_close_by_themselves() {
@@ -341,17 +251,6 @@ fn draining() {
     world.ended(Reason::Drained, 1);
 }
 
-fn wait_until(mut done: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + LIMIT;
-    while !done() {
-        if Instant::now() >= deadline {
-            return false;
-        }
-        thread::yield_now();
-    }
-    true
-}
-
 /// What is open goes on, with the target that it began with; what comes later has the new one.
 #[test]
 fn a_change_leaves_what_is_open_alone() {
@@ -439,97 +338,6 @@ fn descriptors_run_out_and_come_back() {
     assert!(world.serving.alerts().is_empty());
 }
 
-fn udp() -> (UdpSocket, SocketAddr) {
-    let socket = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
-    socket.set_read_timeout(Some(LIMIT)).unwrap();
-    let address = socket.local_addr().unwrap();
-    (socket, address)
-}
-
-#[test]
-fn datagrams_both_ways() {
-    let _turn = turn();
-    let (server, target) = udp();
-    let rules = Rules { idle_timeout: [Duration::from_millis(400); 2], ..Rules::default() };
-    let world = World::new(Protocol::Udp, Target::Address(target), rules);
-    let clients: [UdpSocket; 2] = std::array::from_fn(|_| {
-        let client = UdpSocket::bind((LOOPBACK, 0)).unwrap();
-        client.connect(world.address()).unwrap();
-        client.set_read_timeout(Some(LIMIT)).unwrap();
-        client
-    });
-    let mut room = vec![0; 65_536];
-    for size in [0, 1, 64, 1472, 9000, 60_000] {
-        for (index, client) in clients.iter().enumerate() {
-            let question = vec![index as u8; size];
-            client.send(&question).unwrap();
-            let (length, from) = server.recv_from(&mut room).unwrap();
-            assert_eq!(room[..length], question, "{size} bytes");
-            server.send_to(&room[..length], from).unwrap();
-            assert_eq!(client.recv(&mut room).unwrap(), size);
-        }
-    }
-    // Many at once keep their order and their borders.
-    let [client, _] = &clients;
-    for burst in 0..5 {
-        let numbers = burst * 100..burst * 100 + 100u32;
-        for number in numbers.clone() {
-            client.send(&vec![number as u8; 100 + number as usize % 3]).unwrap();
-        }
-        for number in numbers {
-            let length = server.recv(&mut room).unwrap();
-            assert_eq!((length, room[0]), (100 + number as usize % 3, number as u8), "datagram {number}");
-        }
-    }
-    world.ended(Reason::Idle, 2);
-    let counted = world.counted();
-    assert_eq!(
-        (counted.to_target.datagrams, counted.to_client.datagrams, counted.to_target.lost),
-        (512, 12, 0)
-    );
-}
-
-#[test]
-fn an_icmp_error_ends_a_session() {
-    let _turn = turn();
-    let (server, target) = udp();
-    drop(server);
-    let world = World::new(Protocol::Udp, Target::Address(target), Rules::default());
-    let client = UdpSocket::bind((LOOPBACK, 0)).unwrap();
-    client.send_to(b"anybody?", world.address()).unwrap();
-    world.ended(Reason::TargetRefused, 1);
-}
-
-#[test]
-fn datagrams_wait_for_a_name_and_have_headers() {
-    let _turn = turn();
-    let server = UdpSocket::bind((LOOPBACK, 0)).unwrap();
-    server.set_read_timeout(Some(LIMIT)).unwrap();
-    let target = Target::Name("localhost".into(), server.local_addr().unwrap().port());
-    let rules = Rules {
-        allow_private: vec!["127.0.0.0/8".parse().unwrap()],
-        proxy_out: true,
-        max_connections: Some(1),
-        ..Rules::default()
-    };
-    let world = World::new(Protocol::Udp, target, rules);
-    let client = UdpSocket::bind((LOOPBACK, 0)).unwrap();
-    for _ in 0..3 {
-        client.send_to(b"hello", world.address()).unwrap();
-    }
-    let mut room = [0; 100];
-    for _ in 0..3 {
-        let length = server.recv(&mut room).unwrap();
-        assert_eq!(&room[..14], b"\r\n\r\n\0\r\nQUIT\n\x21\x12");
-        assert_eq!(&room[16..20], [127, 0, 0, 1]);
-        assert_eq!(room[24..26], client.local_addr().unwrap().port().to_be_bytes());
-        assert_eq!(&room[28..length], b"hello");
-    }
-    let other = UdpSocket::bind((LOOPBACK, 0)).unwrap();
-    other.send_to(b"hello", world.address()).unwrap();
-    world.ended(Reason::TooMany, 1);
-}
-
 /// A range keeps its offset.
 #[test]
 fn the_ports_of_a_range() {
@@ -544,13 +352,4 @@ fn the_ports_of_a_range() {
     let client = TcpStream::connect((LOOPBACK, first + 1)).unwrap();
     drop((accepted(&server), client));
     world.ended(Reason::Finished, 1);
-}
-
-/// Every reason has a test of this file by whose name it is found: one that nobody provokes is no reason.
-#[test]
-fn no_end_without_a_test() {
-    let own = include_str!("relay.rs");
-    for reason in Reason::ALL {
-        assert!(own.contains(&format!("Reason::{reason:?}")), "{reason:?} is not provoked");
-    }
 }
