@@ -52,7 +52,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         force: Force,
     },
-    /// `up`, then serves the carriers and keeps the host in step until told to end (SIGTERM, Ctrl-C)
+    /// `up`, then serves carriers, translators and relays, and keeps the host in step until told to end (SIGTERM, Ctrl-C)
     Run {
         #[command(flatten)]
         force: Force,

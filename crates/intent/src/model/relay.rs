@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::config::{self, Config, Diagnostic, Source, Spanned};
 
 use super::host::find;
+use super::publish::Transport;
 
 /// Connections and datagrams that come to ports of a host, carried on to a target of either family.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -124,6 +125,15 @@ impl Listen {
         self.protocol == other.protocol && ports && families && addresses
     }
 
+    /// Whether a publish leads on what is listened for.
+    fn is_led_on(&self, ports: &config::Ports) -> bool {
+        let transport = match ports.transport {
+            Transport::Tcp => Protocol::Tcp,
+            Transport::Udp => Protocol::Udp,
+        };
+        self.protocol == transport && self.first <= *ports.outer.end() && *ports.outer.start() <= self.last
+    }
+
     /// Whether what goes to this address and one of these ports comes here.
     fn takes(&self, address: IpAddr, ports: Range<u32>) -> bool {
         let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
@@ -156,6 +166,7 @@ fn one(config: &Config, entry: &config::Relay, found: &mut Vec<Diagnostic>) -> O
     embedding(config, entry, host, found);
     if let Some(host) = host {
         itself(entry, host, found);
+        published(config, entry, host, found);
     }
     let idle = entry.idle_timeout.as_ref().map(|idle| idle.value);
     let seconds = |written: &Option<Spanned<u32>>, otherwise| value(written).unwrap_or(otherwise);
@@ -338,5 +349,33 @@ fn itself(entry: &config::Relay, host: &config::Host, found: &mut Vec<Diagnostic
             format!("`{}` is this relay itself, which listens at `{}`", to.value, listen.value.word),
             "write the server's own address, or another port",
         ));
+    }
+}
+
+/// What a [[publish]] leads on never comes to a relay.
+fn published(config: &Config, entry: &config::Relay, host: &config::Host, found: &mut Vec<Diagnostic>) {
+    let here =
+        |publish: &&config::Publish| publish.from.as_ref().is_some_and(|from| from.value == host.name.value);
+    for publish in config.publishes.iter().filter(here) {
+        let Some(address) = publish.address.as_ref().map(|address| address.value) else { continue };
+        let alone = host.ipv4.iter().all(|net| net.value.addr() == address);
+        let same = |listen: &Listen| match listen.address {
+            Some(mine) => mine == IpAddr::V4(address),
+            None => alone && listen.family != Family::V6,
+        };
+        let taken = |listen: &&Spanned<Listen>| {
+            let led = publish.ports.iter().any(|ports| listen.value.is_led_on(&ports.value));
+            same(&listen.value) && (publish.ports.is_empty() || led)
+        };
+        if let Some(listen) = entry.listen.iter().find(taken) {
+            found.push(Diagnostic::new(
+                listen.span.clone(),
+                format!(
+                    "nothing comes to `{}`: a [[publish]] leads it on, to another host",
+                    listen.value.word
+                ),
+                "listen at another port or address, or publish by `ports` without this one",
+            ));
+        }
     }
 }
