@@ -98,6 +98,8 @@ impl Deal {
             }
             Manner::ClientResets => {
                 both(&stream);
+                // A reset takes along what has not arrived: the server says when it has everything.
+                stream.read_exact(&mut [0]).unwrap();
                 set_socket_linger(stream.as_fd(), Some(Duration::ZERO)).unwrap();
             }
             Manner::ServerResets => {
@@ -132,11 +134,11 @@ impl Deal {
             }
             Manner::ClientResets => {
                 both(&stream);
+                stream.write_all(b"!").unwrap();
                 reset(&mut stream);
             }
             Manner::ServerResets => {
                 both(&stream);
-                // The client has everything once it says so.
                 stream.read_exact(&mut [0]).unwrap();
                 set_socket_linger(stream.as_fd(), Some(Duration::ZERO)).unwrap();
             }
