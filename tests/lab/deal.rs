@@ -51,7 +51,7 @@ impl Deal {
         let mut random = Random(number.wrapping_mul(2_654_435_761) | 1);
         // Small ones, and such as fill every buffer on the way.
         let mut size =
-            || if random.next() % 4 == 0 { random.next() % 600_000 } else { random.next() % 20_000 };
+            || if random.next().is_multiple_of(4) { random.next() % 600_000 } else { random.next() % 20_000 };
         let (up, down) = (size(), size());
         Deal { seed: number, up, down, manner: MANNERS[number as usize % MANNERS.len()] }
     }

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
+use rustix::net::listen;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process};
 use straddle_lab::process::Process;
 use straddle_lab::straddle::Straddle;
@@ -98,6 +100,9 @@ fn a_thousand_connections_byte_by_byte() -> Result<(), LabError> {
     let vps = straddle.on(&world.vps);
     let _running = vps.run()?;
     let listener = world.home.inside(|| TcpListener::bind((Rented::HOME, 7000)))?.unwrap();
+    // All come at once; whoever finds no room in the kernel's queue would be reset. And nobody is waited for in vain.
+    listen(&listener, COUNT as i32).unwrap();
+    set_socket_timeout(&listener, Timeout::Recv, Some(LIMIT)).unwrap();
     let target = SocketAddr::new(Rented::VPS.into(), 7000);
     thread::scope(|scope| {
         let server = scope.spawn(|| serve(&listener, COUNT));
@@ -218,13 +223,14 @@ fn a_reload_drops_nothing() -> Result<(), LabError> {
     let listeners: Vec<TcpListener> =
         listeners.into_iter().map(|listener| listener.unwrap().unwrap()).collect();
     let target = SocketAddr::new(Rented::VPS.into(), 7000);
-    let (done, dealt) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (done, closed) = (AtomicBool::new(false), AtomicBool::new(false));
+    let dealt = AtomicUsize::new(0);
     thread::scope(|scope| -> Result<(), LabError> {
         for listener in &listeners {
             listener.set_nonblocking(true).unwrap();
             scope.spawn(|| {
                 thread::scope(|scope| {
-                    while !done.load(Relaxed) {
+                    while !closed.load(Relaxed) {
                         match listener.accept() {
                             Ok((stream, _)) => {
                                 stream.set_nonblocking(false).unwrap();
@@ -261,7 +267,10 @@ fn a_reload_drops_nothing() -> Result<(), LabError> {
             })
         });
         done.store(true, Relaxed);
-        load.join().unwrap()?;
+        let loaded = load.join();
+        // Whoever is the last is answered too.
+        closed.store(true, Relaxed);
+        loaded.unwrap()?;
         reloaded
     })?;
     running.says("anew", LIMIT)?;
