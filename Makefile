@@ -12,7 +12,7 @@ test: deps              ## everything that CI runs
 test-guest: deps        ## the same on Debian's stock kernel, in an emulated machine
 	cargo xtask guest
 
-bench: deps             ## plain forwarding, borrow, two TAYGAs in a row: medians and ratios
+bench: deps             ## ours, plain forwarding and others in turn: medians and ratios
 	cargo build --release
 	cargo run --release --package xtask -- bench
 

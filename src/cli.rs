@@ -52,7 +52,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         force: Force,
     },
-    /// `up`, then serves the carriers and keeps the host in step until told to end (SIGTERM, Ctrl-C)
+    /// `up`, then serves carriers, translators and relays, and keeps the host in step until told to end (SIGTERM, Ctrl-C)
     Run {
         #[command(flatten)]
         force: Force,
@@ -139,6 +139,11 @@ pub(crate) enum Lab {
     },
     /// IPv4 hosts and an IPv6-only data centre reach each other
     Siit {
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// An IPv6-only server is reached at ports of a rented host's IPv4 address
+    Relay {
         #[command(flatten)]
         shown: Shown,
     },

@@ -12,6 +12,7 @@ mod requests;
 mod throughput;
 mod trace;
 mod transfer;
+mod web;
 
 pub use counter::counter;
 pub use download::{Download, download, download_during};
@@ -26,6 +27,7 @@ pub use requests::{Requests, requests};
 pub use throughput::{Load, Throughput, throughput};
 pub use trace::{Hop, trace};
 pub use transfer::{datagrams, transfer};
+pub use web::{Web, fetch};
 
 /// The Internet checksum (RFC 1071).
 fn checksum(bytes: &[u8]) -> u16 {

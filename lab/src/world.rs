@@ -14,10 +14,12 @@ mod access;
 mod data_centre;
 mod home;
 mod links;
+mod rented;
 
 pub use access::{Access, Network};
 pub use data_centre::DataCentre;
 pub use home::DsLite;
+pub use rented::Rented;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;

@@ -134,3 +134,57 @@ pub(super) const CHOICES: &[(&str, &str)] = &[
          a filter for the one address would be passed by writing another.",
     ),
 ];
+
+/// The keys of a relay that decide something, and what.
+pub(super) const RELAY: &[(&str, &str)] = &[
+    (
+        "listen",
+        "PROTOCOL/PORT or PROTOCOL/FIRST-LAST, either with ADDRESS: before the port, or a list of them. PROTOCOL is tcp4, \
+         tcp6, udp4, udp6, or tcp or udp for both families: \"tcp4/443\", \"udp/53\", \"tcp4/192.0.2.1:8000-8099\", \
+         \"tcp6/[2001:db8::1]:443\".",
+    ),
+    (
+        "to",
+        "An address or a name, and a port. The ports of a range keep their offset from it. A name is asked for anew with each \
+         connection; its addresses are tried IPv6 first, the families in turn, each 250 ms after the former (RFC 8305).",
+    ),
+    (
+        "allow-private",
+        "Prefixes. A name may lead to a private, shared, loopback or link-local address (RFC 6890) only within one of these, \
+         or else whoever answers for the name could lead clients to what this host alone reaches. An address that \
+         stands in the file is reached, whatever it is.",
+    ),
+    (
+        "proxy-protocol",
+        "v2: the target gets a PROXY header, with UDP before each datagram. An IPv4 client is told as such.",
+    ),
+    (
+        "accept-proxy",
+        "Prefixes. Connections from there must begin with a PROXY header, version 1 or 2, and it says who the client is: for \
+         allow, max-per-source, proxy-protocol and embed. From elsewhere a header is payload. TCP only.",
+    ),
+    (
+        "source, embed",
+        "source = \"embed\" with embed = a /96: the target sees each client's IPv4 address as the last 32 bits of an IPv6 address \
+         in that prefix. It needs a route of the prefix to this host.",
+    ),
+    (
+        "allow",
+        "Prefixes. Other clients get a reset, or with UDP no answer. Without it everybody may connect.",
+    ),
+    (
+        "max-connections, max-per-source",
+        "Of all listeners of the relay together, sessions of UDP clients included. An IPv6 client counts by its /64.",
+    ),
+    (
+        "connect-timeout",
+        "Seconds for a PROXY header, and then for the target's name and answer together: 10.",
+    ),
+    ("idle-timeout", "Seconds in which nothing moves: 7440 with TCP (RFC 5382), 300 with UDP (RFC 4787)."),
+    ("half-close-timeout", "The same once one side has closed: 120."),
+    (
+        "drain-time",
+        "Seconds that connections have left once straddle run was told to end: 30. A second signal ends them at once. When the \
+         file is read anew, connections go on as they began, also those of a relay that is gone.",
+    ),
+];

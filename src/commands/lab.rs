@@ -1,6 +1,6 @@
 use straddle_lab::{
-    BorrowOptions, Carrier, ClatOptions, ClatVariant, LabError, PublishOptions, PublishVariant, Report,
-    SiitOptions, borrow, borrow_bridge, clat, publish, siit,
+    BorrowOptions, Carrier, ClatOptions, ClatVariant, LabError, PublishOptions, PublishVariant, RelayOptions,
+    Report, SiitOptions, borrow, borrow_bridge, clat, publish, relay, siit,
 };
 
 use crate::cli::{CarrierWord, Exit, Knowledge, Lab, Much, Variant};
@@ -16,7 +16,8 @@ pub(crate) fn lab(options: &Lab) -> Ended {
     let (Lab::Borrow { shown, .. }
     | Lab::Clat { shown, .. }
     | Lab::Publish { shown, .. }
-    | Lab::Siit { shown }) = options;
+    | Lab::Siit { shown }
+    | Lab::Relay { shown }) = options;
     if shown.json {
         let text = serde_json::to_string_pretty(&report);
         say::result(&(text.map_err(|error| Complaint::Lab(error.to_string()))? + "\n"))?;
@@ -58,6 +59,7 @@ fn tried(options: &Lab) -> Result<Report, LabError> {
         Lab::Siit { shown } => {
             siit(&SiitOptions { keep: shown.keep, ..SiitOptions::default() }, &exe, &mut progress)
         }
+        Lab::Relay { shown } => relay(&RelayOptions { keep: shown.keep }, &exe, &mut progress),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::cli::{Cli, EXIT_CODES, Exit};
 use crate::complaint::Complaint;
 
 use super::Ended;
-use super::choices::CHOICES;
+use super::choices::{CHOICES, RELAY};
 use super::translate::Unread;
 
 /// Prints the manual page: from the definition of the command line, the reasons of drops, and what a
@@ -44,6 +44,10 @@ fn page(out: &mut dyn Write) -> io::Result<()> {
     for (what, words) in CHOICES {
         writeln!(out, ".TP\n\\fB{what}\\fR\n{words}")?;
     }
+    writeln!(out, ".SH \"WHAT A RELAY CHOOSES\"\nThe keys of \\fB[[relay]]\\fR, and what they decide.")?;
+    for (what, words) in RELAY {
+        writeln!(out, ".TP\n\\fB{what}\\fR\n{words}")?;
+    }
     writeln!(
         out,
         ".SH FILES\n.TP\n\\fB/etc/straddle/straddle.toml\\fR\nDescribes every host that takes part."
@@ -68,6 +72,10 @@ fn reasons(out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;
     }
     for reason in straddle_serve::translator::Loss::ALL {
+        writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;
+    }
+    writeln!(out, ".SS \"By a relay\"\nHow connections, and the sessions of UDP clients, end.")?;
+    for reason in straddle_serve::relay::Reason::ALL {
         writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;
     }
     writeln!(out, ".SS \"What became of messages that tell an endpoint\"")?;

@@ -33,7 +33,7 @@ pub(crate) fn status(place: &Place, json: bool) -> Ended {
         }
     };
     let by_kernel = look.plan.bridges.iter().filter(|bridge| !bridge.is_served());
-    let names: Vec<&str> = by_kernel.map(Bridge::device).collect();
+    let names: Vec<&str> = by_kernel.filter_map(Bridge::device).collect();
     let devices = site.kernel.counters(&names)?;
     let status = Status { look, left, service: ask(&place.runtime_dir), devices };
     if json {
@@ -51,7 +51,7 @@ fn words(step: &Step) -> Vec<String> {
 impl Status {
     /// The counters of a bridge, from whoever carries its packets.
     pub(crate) fn counters(&self, bridge: &Bridge) -> Option<Value> {
-        let device = self.devices.iter().find(|(device, _)| device == bridge.device());
+        let device = self.devices.iter().find(|(device, _)| Some(device.as_str()) == bridge.device());
         let served = || {
             let service = self.service.as_ref()?;
             service.counters.iter().find(|counted| counted["bridge"] == bridge.name.as_str()).cloned()
@@ -79,6 +79,11 @@ impl Status {
     fn works(&self, bridge: &Bridge) -> bool {
         let Some(counters) = self.counters(bridge) else { return false };
         let discovers = matches!(&bridge.via, Via::Translator(translator) if translator.discovers.is_some());
+        let troubled =
+            counters["listeners"].as_array().into_iter().flatten().any(|one| !one["trouble"].is_null());
+        if troubled {
+            return false;
+        }
         !discovers || counters["prefixes"].as_array().is_some_and(|prefixes| !prefixes.is_empty())
     }
 

@@ -1,6 +1,8 @@
 //! The running straddle: up, serve, and whenever the kernel says that something changed, look again.
 
 mod discovery;
+mod files;
+mod relaying;
 mod runner;
 mod service;
 mod serving;
@@ -26,6 +28,7 @@ use crate::say;
 use crate::site::Site;
 
 use discovery::{Discovery, Found};
+use relaying::Relaying;
 use service::Door;
 use serving::Serving;
 use updates::Updates;
@@ -46,6 +49,7 @@ pub(crate) struct Keeper<'a> {
     site: Site,
     plan: Plan,
     serving: Serving,
+    relaying: Relaying,
     discovery: Discovery,
     /// What it has found, as told to the loops.
     found: Found,
@@ -65,6 +69,7 @@ enum Woken {
     Ended,
     Found,
     Told,
+    Rung,
 }
 
 impl<'a> Keeper<'a> {
@@ -81,13 +86,15 @@ impl<'a> Keeper<'a> {
         let turn = Turn::take(&place.runtime_dir, TURN)?;
         let plan = raise(&mut site, place, force)?.plan;
         drop(turn);
-        let served: Vec<&Bridge> = plan.served().collect();
+        let served: Vec<&Bridge> = with_device(&plan).collect();
         let (mut serving, found) = (Serving::default(), Found::new());
         if let Some(complaint) = serving.change(&served, &found).into_iter().next() {
             return Err(complaint);
         }
         let discovery = Discovery::begin(&served)?;
         let updates = Updates::begin(&plan.updates, &site.endpoints)?;
+        let mut relaying = Relaying::begin()?;
+        relaying.change(plan.served())?;
         Ok(Keeper {
             place,
             site,
@@ -96,6 +103,7 @@ impl<'a> Keeper<'a> {
             found,
             updates,
             serving,
+            relaying,
             watch,
             door,
             end,
@@ -106,17 +114,16 @@ impl<'a> Keeper<'a> {
 
     /// Serves until told to end. The host stays as it is then: `down` takes it back.
     pub(crate) fn stay(mut self) -> Result<(), Complaint> {
-        say::line(&format!("ready: serving {} of host {}", served(self.serving.bridges()), self.plan.host));
+        say::line(&format!("ready: serving {} of host {}", served(&self.plan), self.plan.host));
         tell_systemd(sd_notify::NotifyState::Ready);
         loop {
             match self.wait()? {
                 Woken::End => break,
-                Woken::Asked => {
-                    self.door.answer(self.serving.report(&self.found), self.updates.report());
-                }
+                Woken::Asked => self.answer(),
                 Woken::Reload => self.reload(),
                 Woken::Found => self.take_prefixes(),
                 Woken::Told => self.take_endpoints(),
+                Woken::Rung => self.tell(),
                 Woken::Changed => {
                     self.watch.drain();
                     self.look_again();
@@ -129,6 +136,7 @@ impl<'a> Keeper<'a> {
             }
         }
         tell_systemd(sd_notify::NotifyState::Stopping);
+        self.drain()?;
         say::line("ended; the host stays as it is: take it back with `straddle down`");
         Ok(())
     }
@@ -138,22 +146,28 @@ impl<'a> Keeper<'a> {
             self.end.as_fd(),
             self.reload.as_fd(),
             self.door.fd(),
+            self.relaying.bell(),
             self.discovery.fd(),
             self.updates.fd(),
             self.watch.fd(),
         ];
+        fds.push(self.relaying.ended());
         fds.extend(self.serving.ended());
         let mut fds: Vec<PollFd<'_>> =
             fds.into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         wait_for(&mut fds, ROUND)?;
         let woken: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-        let [end, reload, asked, found, told, changed, ended @ ..] = woken.as_slice() else {
+        let [end, reload, asked, bell, found, told, changed, ended @ ..] = woken.as_slice() else {
             return Ok(Woken::Changed);
         };
-        let (end, reload, asked, found, told, changed) = (*end, *reload, *asked, *found, *told, *changed);
+        let (end, reload, asked, changed) = (*end, *reload, *asked, *changed);
         let ended = ended.contains(&true);
-        if (found || told) && !(end || reload || asked || ended) {
-            return Ok(if found { Woken::Found } else { Woken::Told });
+        if (*found || *told || *bell) && !(end || reload || asked || ended) {
+            return Ok(match (found, told) {
+                (true, _) => Woken::Found,
+                (false, true) => Woken::Told,
+                (false, false) => Woken::Rung,
+            });
         }
         // Changes come in rows: whoever comes meanwhile is served first.
         let quiet = |keeper: &mut Self| -> Result<Woken, Complaint> {
@@ -190,6 +204,9 @@ impl<'a> Keeper<'a> {
             self.updates.follow(&self.plan.updates);
         } else {
             self.update_anew();
+        }
+        if let Err(complaint) = self.relaying.change(self.plan.served()) {
+            say::aside(&render::complaint(&complaint));
         }
         self.serve();
     }
@@ -258,6 +275,44 @@ impl<'a> Keeper<'a> {
         self.found = found;
     }
 
+    fn answer(&self) {
+        let counters = self.serving.report(&self.found).into_iter().chain(self.relaying.report());
+        self.door.answer(counters.collect(), self.updates.report());
+    }
+
+    /// What the relays' loops have to say.
+    fn tell(&self) {
+        for alert in self.relaying.alerts() {
+            say::aside(&render::alert(&alert, files::allowed()));
+        }
+    }
+
+    /// Lets what goes through relays come to its end; carriers and translators go on meanwhile. A second signal
+    /// ends it.
+    fn drain(&mut self) -> Result<(), Complaint> {
+        drain(&self.end);
+        self.relaying.drain();
+        if self.relaying.open() > 0 {
+            say::line(&render::draining(self.relaying.open(), self.relaying.drain_time()));
+        }
+        while self.relaying.open() > 0 {
+            let fds = [self.end.as_fd(), self.door.fd(), self.relaying.bell()];
+            let mut fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+            wait_for(&mut fds, ROUND)?;
+            let [end, asked, bell] = fds.map(|fd| !fd.revents().is_empty());
+            if end {
+                break;
+            }
+            if asked {
+                self.answer();
+            }
+            if bell {
+                self.tell();
+            }
+        }
+        Ok(())
+    }
+
     /// Reads the file anew.
     fn reload(&mut self) {
         drain(&self.reload);
@@ -276,7 +331,10 @@ impl<'a> Keeper<'a> {
     /// Serves what there is by now; what can't be is tried again when something changes. A search that goes on
     /// keeps what it has found.
     fn serve(&mut self) {
-        let wanted: Vec<&Bridge> = self.plan.served().collect();
+        if is_readable(self.relaying.ended()) {
+            self.relay_anew();
+        }
+        let wanted: Vec<&Bridge> = with_device(&self.plan).collect();
         for complaint in self.serving.change(&wanted, &self.found) {
             say::aside(&render::complaint(&complaint));
         }
@@ -289,6 +347,22 @@ impl<'a> Keeper<'a> {
             Err(complaint) => say::aside(&render::complaint(&complaint)),
         }
     }
+
+    /// A loop of the relays has ended by itself.
+    fn relay_anew(&mut self) {
+        let begun = Relaying::begin().and_then(|relaying| {
+            self.relaying = relaying;
+            self.relaying.change(self.plan.served())
+        });
+        if let Err(complaint) = begun {
+            say::aside(&render::complaint(&complaint));
+        }
+    }
+}
+
+/// The bridges whose packets come from a device; the others are served by the relays' loops.
+fn with_device(plan: &Plan) -> impl Iterator<Item = &Bridge> {
+    plan.served().filter(|bridge| bridge.device().is_some())
 }
 
 fn wait_for(fds: &mut [PollFd<'_>], timeout: Duration) -> Result<(), Complaint> {
@@ -328,8 +402,8 @@ fn drain(signals: &UnixStream) {
     while matches!(std::io::Read::read(&mut &*signals, &mut room), Ok(1..)) {}
 }
 
-fn served<'a>(bridges: impl Iterator<Item = &'a Bridge>) -> String {
-    let names: Vec<&str> = bridges.map(|bridge| bridge.name.as_str()).collect();
+fn served(plan: &Plan) -> String {
+    let names: Vec<&str> = plan.served().map(|bridge| bridge.name.as_str()).collect();
     if names.is_empty() { "nothing".into() } else { names.join(", ") }
 }
 

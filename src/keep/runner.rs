@@ -12,7 +12,9 @@ use crate::complaint::Complaint;
 /// A running straddle.
 pub(crate) struct Runner(OwnedFd);
 
-/// Seconds that it has to end.
+/// Seconds that connections through its relays have to end by themselves.
+const COURTESY: i64 = 5;
+/// Seconds that it has to end then.
 const PATIENCE: i64 = 10;
 
 /// The straddle that runs with this folder, if one does.
@@ -31,23 +33,27 @@ impl Runner {
         pidfd_send_signal(&self.0, Signal::HUP).map_err(trouble)
     }
 
-    /// Ends it, and waits until it has ended.
+    /// Ends it, and waits until it has ended. What its relays have open has a little time.
     pub(crate) fn end(&self) -> Result<(), Complaint> {
+        if self.ends_within(COURTESY)? || self.ends_within(PATIENCE)? {
+            return Ok(());
+        }
+        Err(Complaint::Other {
+            message: format!("the running straddle did not end within {PATIENCE} seconds"),
+            help: "end it yourself (systemctl stop straddle, or kill), then try again".into(),
+        })
+    }
+
+    /// Tells it to end; a second time means at once.
+    fn ends_within(&self, seconds: i64) -> Result<bool, Complaint> {
         match pidfd_send_signal(&self.0, Signal::TERM) {
             Ok(()) => {}
-            Err(rustix::io::Errno::SRCH) => return Ok(()),
+            Err(rustix::io::Errno::SRCH) => return Ok(true),
             Err(errno) => return Err(trouble(errno)),
         }
         let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
-        let patience = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
-        match poll(&mut fds, Some(&patience)) {
-            Ok(1..) => Ok(()),
-            Ok(0) => Err(Complaint::Other {
-                message: format!("the running straddle did not end within {PATIENCE} seconds"),
-                help: "end it yourself (systemctl stop straddle, or kill), then try again".into(),
-            }),
-            Err(errno) => Err(trouble(errno)),
-        }
+        let patience = Timespec { tv_sec: seconds, tv_nsec: 0 };
+        poll(&mut fds, Some(&patience)).map(|ready| ready > 0).map_err(trouble)
     }
 }
 

@@ -89,7 +89,8 @@ impl Served {
                 Via::Translator(translator) => {
                     translators.push(self::translator(&bridge.name, translator, found)?);
                 }
-                Via::Awaited(_) => {}
+                // Relays are served by loops of their own.
+                Via::Relay(_) | Via::Awaited(_) => {}
             }
         }
         let loops = if carriers.is_empty() {
@@ -182,7 +183,7 @@ fn together<'a>(wanted: &[&'a Bridge]) -> Vec<Vec<&'a Bridge>> {
 fn socket(bridge: &Bridge) -> Option<(u8, Ipv6Addr)> {
     match &bridge.via {
         Via::Carrier(carrier) => Some((carrier.kind.protocol(), carrier.local)),
-        Via::Translator(_) | Via::Awaited(_) => None,
+        Via::Translator(_) | Via::Relay(_) | Via::Awaited(_) => None,
     }
 }
 

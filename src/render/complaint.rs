@@ -41,6 +41,9 @@ pub(crate) fn complaint(complaint: &Complaint) -> String {
             &format!("the host is in step, but nothing is served: {why}"),
             "mend that, or `straddle down`",
         ),
+        Complaint::NotListening(lines) => {
+            error(lines, "see what listens there with `ss -tulpn`, and end it or write another port")
+        }
         Complaint::StillThere(steps) => {
             let words: Vec<String> =
                 steps.iter().filter_map(|step| words::step(step).into_iter().next()).collect();

@@ -43,6 +43,7 @@ fn bridge(bridge: &Bridge) -> String {
         + &match &bridge.via {
             Via::Carrier(carrier) => self::carrier(carrier),
             Via::Translator(translator) => self::translator(translator),
+            Via::Relay(relay) => super::relay::plan(relay),
             Via::Awaited(awaited) => folded("  waits   ", 10, &awaited.why),
         }
 }
@@ -110,11 +111,15 @@ pub(crate) fn in_step(plan: &Plan) -> String {
 
 /// What an `up` alone does not do.
 pub(crate) fn needs_serving(plan: &Plan) -> String {
-    let devices: Vec<&str> = plan.served().map(Bridge::device).collect();
-    let text = format!(
-        "nothing crosses {} yet: a tun device needs a process. Serve it: straddle run",
-        devices.join(", ")
-    );
+    let devices: Vec<&str> = plan.served().filter_map(Bridge::device).collect();
+    let text = if devices.is_empty() {
+        "nothing listens yet: a relay needs a process. Serve it: straddle run".to_string()
+    } else {
+        format!(
+            "nothing crosses {} yet: a tun device needs a process. Serve it: straddle run",
+            devices.join(", ")
+        )
+    };
     folded("", 2, &text).trim_end().to_string()
 }
 

@@ -33,8 +33,9 @@ pub(crate) fn status(status: &Status) -> String {
         match (&bridge.via, status.counters(bridge)) {
             (Via::Carrier(carrier), Some(counted)) => out += &counters(&counted, carrier.mtu.value),
             (Via::Translator(translator), Some(counted)) => out += &translated(translator, &counted),
+            (Via::Relay(_), Some(counted)) => out += &super::relay::counters(&counted),
             (Via::Awaited(awaited), _) => out += &folded("  ", 4, &awaited.why),
-            (Via::Carrier(_) | Via::Translator(_), None) => {}
+            (Via::Carrier(_) | Via::Translator(_) | Via::Relay(_), None) => {}
         }
         if let Some(update) = status.update(bridge) {
             out += &self::update(update);
@@ -57,7 +58,7 @@ fn mtu(bridge: &Bridge) -> String {
         Via::Translator(translator) => {
             format!(", MTU {} in IPv4, {} in IPv6", translator.config.mtu4, translator.config.mtu6)
         }
-        Via::Awaited(_) => String::new(),
+        Via::Relay(_) | Via::Awaited(_) => String::new(),
     }
 }
 
@@ -152,7 +153,7 @@ fn counters(counted: &Value, mtu: u32) -> String {
     out
 }
 
-fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
     let mut value = count as f64;
     let mut unit = 0;
@@ -168,7 +169,7 @@ fn good(word: &str) -> String {
     coloured(AnsiColor::Green, word)
 }
 
-fn bad(word: &str) -> String {
+pub(super) fn bad(word: &str) -> String {
     coloured(AnsiColor::Red, word)
 }
 

@@ -10,12 +10,14 @@ mod carrier;
 mod choice;
 mod clat;
 mod crash;
+mod deal;
 mod foreign;
 mod guard;
 #[path = "../common/pair.rs"]
 mod pair;
 mod path;
 mod publish;
+mod relay;
 mod siit;
 mod trace_free;
 

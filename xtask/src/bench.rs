@@ -1,8 +1,10 @@
 //! `make bench`: the same bytes over the same namespaces by several ways, in turn.
-//! `cargo xtask bench [borrow | translate] [ROUNDS]` measures one part, or as often as told.
+//! `cargo xtask bench [borrow | translate | relay] [ROUNDS]` measures one part, or as often as told.
 
 mod borrow;
+mod callers;
 mod iperf;
+mod relay;
 mod table;
 mod translate;
 
@@ -22,11 +24,14 @@ pub fn bench() -> Done {
         "" => {
             borrow::bench(rounds)?;
             println!();
-            translate::bench(rounds)
+            translate::bench(rounds)?;
+            println!();
+            relay::bench(rounds)
         }
         "borrow" => borrow::bench(rounds),
         "translate" => translate::bench(rounds),
-        _ => Err("usage: cargo xtask bench [borrow | translate] [ROUNDS]".into()),
+        "relay" => relay::bench(rounds),
+        _ => Err("usage: cargo xtask bench [borrow | translate | relay] [ROUNDS]".into()),
     }
 }
 

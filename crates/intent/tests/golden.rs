@@ -112,6 +112,10 @@ fn on_host(text: &str, model: &Model, facts: &Facts<'_>) -> Vec<(String, String)
                 let (mtu4, mtu6) = (translator.config.mtu4, translator.config.mtu6);
                 format!("{}: {}; MTU {mtu4} in IPv4, {mtu6} in IPv6\n", b.name, b.part)
             }
+            Via::Relay(relay) => {
+                let times = (relay.connect_timeout, relay.idle_timeout, relay.half_close_timeout);
+                format!("{}: {}; seconds {times:?}\n", b.name, b.part)
+            }
             Via::Awaited(awaited) => format!("{}: {}; {}\n", b.name, b.part, awaited.why),
         })
         .collect();

@@ -9,6 +9,7 @@ mod error;
 mod loops;
 mod mmsg;
 mod raw;
+pub mod relay;
 mod stop;
 pub mod translator;
 pub mod update;

@@ -51,7 +51,18 @@ pub(super) fn measure(
     load: Load,
     direction: Direction,
 ) -> Result<f64, LabError> {
-    let mut words = vec!["iperf3", "-J", "-t", "1", "--connect-timeout", "3000", "-c", target];
+    measure_at(hosts, (target, 5201), load, direction)
+}
+
+/// The same at another port than the server's own: that of a relay.
+pub(super) fn measure_at(
+    hosts: Pair<'_>,
+    (target, port): (&str, u16),
+    load: Load,
+    direction: Direction,
+) -> Result<f64, LabError> {
+    let port = port.to_string();
+    let mut words = vec!["iperf3", "-J", "-t", "1", "--connect-timeout", "3000", "-p", &port, "-c", target];
     let flows;
     match load {
         Load::Tcp(count) => {

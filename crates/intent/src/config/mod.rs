@@ -3,9 +3,11 @@
 mod borrow;
 mod clat;
 mod diagnostic;
+mod endpoint;
 mod host;
 mod prefix;
 mod publish;
+mod relay;
 mod section;
 mod siit;
 mod translation;
@@ -17,6 +19,7 @@ pub use diagnostic::Diagnostic;
 pub use host::Host;
 pub use prefix::translation as translation_prefix;
 pub use publish::{EndpointWord, Ports, Publish};
+pub use relay::{ProxyVersion, Relay, Source};
 pub(crate) use section::suggestion;
 pub use siit::Siit;
 pub use translation::Translation;
@@ -50,9 +53,11 @@ pub struct Config {
     pub siits: Vec<Siit>,
     /// `[[clat]]`, in the order of the file.
     pub clats: Vec<Clat>,
+    /// `[[relay]]`, in the order of the file.
+    pub relays: Vec<Relay>,
 }
 
-const TOP_KEYS: &[&str] = &["host", "borrow", "publish", "siit", "clat"];
+const TOP_KEYS: &[&str] = &["host", "borrow", "publish", "siit", "clat", "relay"];
 
 /// Reads the file. What could be understood is returned beside all that could not.
 pub fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
@@ -75,11 +80,14 @@ pub fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
     if let Some(entry) = root.get_ref().get("clat") {
         config.clats = entries(&mut reader, "clat", entry, clat::KEYS, clat::read);
     }
+    if let Some(entry) = root.get_ref().get("relay") {
+        config.relays = entries(&mut reader, "relay", entry, relay::KEYS, relay::read);
+    }
     if config == Config::default() && reader.clean() {
         reader.add(
             0..0,
             "the file describes no bridge",
-            "describe the hosts as [host.NAME] and a bridge as [[borrow]], [[publish]], [[siit]] or [[clat]]",
+            "describe the hosts as [host.NAME] and a bridge as [[borrow]], [[publish]], [[relay]], [[siit]] or [[clat]]",
         );
     }
     (config, reader.finish())

@@ -101,7 +101,7 @@ pub(super) fn network6(word: &str) -> Result<Ipv6Net, Complaint> {
 }
 
 /// A network of either version, without bits behind its prefix.
-fn network(word: &str) -> Result<IpNet, Complaint> {
+pub(super) fn network(word: &str) -> Result<IpNet, Complaint> {
     let parsed = IpNet::from_str(word).or_else(|_| IpAddr::from_str(word).map(IpNet::from));
     let Ok(net) = parsed else {
         return complain(

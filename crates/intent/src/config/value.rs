@@ -49,6 +49,16 @@ pub(super) fn bridge_name(word: &str) -> Result<String, Complaint> {
     )
 }
 
+/// A relay's own name; it has no device.
+pub(super) fn word_of_a_relay(word: &str) -> Result<String, Complaint> {
+    let legal = (1..=32).contains(&word.len())
+        && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if legal {
+        return Ok(word.into());
+    }
+    complain(format!("`{word}` is not a relay's name"), "write 1 to 32 of a-z, 0-9 and `-`")
+}
+
 /// The name of a host of the file.
 pub(super) fn word(word: &str) -> Result<String, Complaint> {
     if word.is_empty() {

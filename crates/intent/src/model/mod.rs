@@ -6,6 +6,7 @@ mod clat;
 mod host;
 mod names;
 mod publish;
+mod relay;
 mod siit;
 mod translation;
 
@@ -13,6 +14,7 @@ pub use borrow::{Borrow, CarrierKind, End};
 pub use clat::{Address6, Clat, Prefix64};
 pub use host::{BackendChoice, Host};
 pub use publish::{Endpoint, Forwarding, Publish, Share, Side, Transport, UPDATE_PORT, Update, derived};
+pub use relay::{Destination, Family, Listen, Place, Protocol, Relay};
 pub use siit::Siit;
 pub use translation::Translation;
 
@@ -31,6 +33,8 @@ pub struct Model {
     pub siits: Vec<Siit>,
     /// Every `[[clat]]`.
     pub clats: Vec<Clat>,
+    /// Every `[[relay]]`.
+    pub relays: Vec<Relay>,
 }
 
 impl Model {
@@ -39,7 +43,9 @@ impl Model {
         let borrows = self.borrows.iter().map(|borrow| borrow.name.as_str());
         let siits = self.siits.iter().map(|siit| siit.name.as_str());
         let publishes = self.publishes.iter().map(|publish| publish.name.as_str());
-        borrows.chain(publishes).chain(siits).chain(self.clats.iter().map(|clat| clat.name.as_str()))
+        let relays = self.relays.iter().map(|relay| relay.name.as_str());
+        let clats = self.clats.iter().map(|clat| clat.name.as_str());
+        borrows.chain(publishes).chain(siits).chain(clats).chain(relays)
     }
 }
 
@@ -68,5 +74,6 @@ fn build(config: &Config, found: &mut Vec<Diagnostic>) -> Model {
         publishes: publish::build(config, found),
         siits: siit::build(config, found),
         clats: clat::build(config, found),
+        relays: relay::build(config, found),
     }
 }

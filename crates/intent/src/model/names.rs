@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::config::{Config, Diagnostic, Spanned};
 
-use super::{borrow, clat, publish, siit};
+use super::{borrow, clat, publish, relay, siit};
 
 struct Named<'a> {
     recipe: &'static str,
@@ -13,13 +13,15 @@ struct Named<'a> {
     /// Whether the file gives it one.
     given: bool,
     name: String,
-    device: String,
+    /// Its device, if it has one.
+    device: Option<String>,
     hosts: Vec<&'a str>,
 }
 
 pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
     let tunnels = borrows(config).chain(publishes(config));
-    let mut bridges: Vec<Named<'_>> = tunnels.chain(siits(config)).chain(clats(config)).collect();
+    let others = siits(config).chain(clats(config)).chain(relays(config));
+    let mut bridges: Vec<Named<'_>> = tunnels.chain(others).collect();
     bridges.sort_by_key(|bridge| bridge.span.start);
     for (index, bridge) in bridges.iter().enumerate() {
         let clash = bridges.iter().take(index).find_map(|other| bridge.clash(other));
@@ -44,9 +46,13 @@ impl Named<'_> {
             return Some(Diagnostic::new(self.span.clone(), message, help));
         }
         let together = self.hosts.iter().any(|host| other.hosts.contains(host));
-        if named && together && self.device == other.device {
+        if let Some(device) = &self.device
+            && named
+            && together
+            && self.device == other.device
+        {
             let message =
-                format!("`{}` and `{}` would have the same device, {}", other.name, self.name, self.device);
+                format!("`{}` and `{}` would have the same device, {device}", other.name, self.name);
             return Some(Diagnostic::new(self.span.clone(), message, "write another name for one of them"));
         }
         None
@@ -65,7 +71,7 @@ fn borrows(config: &Config) -> impl Iterator<Item = Named<'_>> {
             span,
             given: entry.name.is_some(),
             name: borrow::name(entry, address),
-            device: borrow::device(entry, address),
+            device: Some(borrow::device(entry, address)),
             hosts: hosts.collect(),
         })
     })
@@ -82,7 +88,7 @@ fn publishes(config: &Config) -> impl Iterator<Item = Named<'_>> {
             span,
             given: entry.name.is_some(),
             name: publish::name(entry, address),
-            device: publish::device(entry, address),
+            device: Some(publish::device(entry, address)),
             hosts: hosts.collect(),
         })
     })
@@ -95,7 +101,7 @@ fn siits(config: &Config) -> impl Iterator<Item = Named<'_>> {
             span: span(entry.name.as_ref()).or(span(entry.host.as_ref()))?,
             given: entry.name.is_some(),
             name: siit::name(entry)?,
-            device: siit::device(entry),
+            device: Some(siit::device(entry)),
             hosts: entry.host.iter().map(|host| host.value.as_str()).collect(),
         })
     })
@@ -108,7 +114,21 @@ fn clats(config: &Config) -> impl Iterator<Item = Named<'_>> {
             span: span(entry.name.as_ref()).or(span(entry.host.as_ref()))?,
             given: entry.name.is_some(),
             name: clat::name(entry)?,
-            device: clat::device(entry),
+            device: Some(clat::device(entry)),
+            hosts: entry.host.iter().map(|host| host.value.as_str()).collect(),
+        })
+    })
+}
+
+fn relays(config: &Config) -> impl Iterator<Item = Named<'_>> {
+    config.relays.iter().filter_map(|entry| {
+        let listen = entry.listen.first().map(|listen| listen.span.clone());
+        Some(Named {
+            recipe: "relay",
+            span: span(entry.name.as_ref()).or(listen)?,
+            given: entry.name.is_some(),
+            name: relay::name(entry)?,
+            device: None,
             hosts: entry.host.iter().map(|host| host.value.as_str()).collect(),
         })
     })

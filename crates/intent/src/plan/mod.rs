@@ -8,6 +8,7 @@ mod mtu;
 mod notes;
 mod order;
 mod publish;
+mod relay;
 mod siit;
 mod translate;
 
@@ -23,7 +24,7 @@ use serde::Serialize;
 use straddle_encap::Kind;
 
 use crate::memory::Memory;
-use crate::model::Model;
+use crate::model::{Model, Relay};
 use crate::object::{SysctlKey, Wanted};
 use crate::snapshot::Snapshot;
 
@@ -78,6 +79,8 @@ pub enum Via {
     Carrier(Carrier),
     /// A translator.
     Translator(Box<Translator>),
+    /// Sockets of a relay.
+    Relay(Box<Relay>),
     /// Nothing yet.
     Awaited(Awaited),
 }
@@ -119,22 +122,23 @@ pub struct Discovers {
 }
 
 impl Bridge {
-    /// Its device here.
+    /// Its device here, if it has one.
     #[must_use]
-    pub fn device(&self) -> &str {
+    pub fn device(&self) -> Option<&str> {
         match &self.via {
-            Via::Carrier(carrier) => &carrier.device,
-            Via::Translator(translator) => &translator.device,
-            Via::Awaited(awaited) => &awaited.device,
+            Via::Carrier(carrier) => Some(&carrier.device),
+            Via::Translator(translator) => Some(&translator.device),
+            Via::Relay(_) => None,
+            Via::Awaited(awaited) => Some(&awaited.device),
         }
     }
 
-    /// Whether a process must serve its device.
+    /// Whether a process must serve it.
     #[must_use]
     pub fn is_served(&self) -> bool {
         match &self.via {
             Via::Carrier(carrier) => carrier.backend.make == Make::Tun,
-            Via::Translator(_) => true,
+            Via::Translator(_) | Via::Relay(_) => true,
             Via::Awaited(_) => false,
         }
     }
@@ -214,6 +218,9 @@ pub fn plan(model: &Model, host: &str, facts: &Facts<'_>) -> Plan {
     for clat in &model.clats {
         clat::add(&mut plan, model, clat, facts);
     }
+    for relay in &model.relays {
+        relay::add(&mut plan, model, relay);
+    }
     plan.wanted = order::sorted(order::merged(plan.wanted));
     plan
 }
@@ -236,7 +243,7 @@ impl Plan {
         keys
     }
 
-    /// Whether a process must serve a device of this plan, or tell or hear endpoints.
+    /// Whether a process must serve a bridge of this plan, or tell or hear endpoints.
     pub fn needs_serving(&self) -> bool {
         self.served().next().is_some() || !self.updates.is_empty()
     }

@@ -144,7 +144,9 @@ fn addresses(net: IpNet) -> impl Iterator<Item = IpAddr> {
 /// The IPv6 sides of two translators' mappings may overlap. Where both lead in by them, one has none.
 fn led_elsewhere(plan: &Plan, siit: &Siit, net: IpNet) -> Option<String> {
     let leads = |wanted: &Wanted, dev: &str| *wanted == route(Route::through(MAIN, net, dev));
-    let leads = |bridge: &&Bridge| plan.wanted.iter().any(|wanted| leads(wanted, bridge.device()));
+    let leads = |bridge: &&Bridge| {
+        bridge.device().is_some_and(|dev| plan.wanted.iter().any(|wanted| leads(wanted, dev)))
+    };
     let first = plan.bridges.iter().find(leads)?;
     Some(format!("{net} leads into {} already: none of it comes to {}", first.name, siit.name))
 }

@@ -135,7 +135,11 @@ fn message(route: &Route, names: &Names) -> Result<RouteMessage, Error> {
         destination_prefix_length: route.dst.prefix_len(),
         protocol: RouteProtocol::from(MARK),
         scope: if direct { RouteScope::Link } else { RouteScope::Universe },
-        kind: RouteType::Unicast,
+        kind: match route.kind {
+            RouteKind::Unicast => RouteType::Unicast,
+            RouteKind::Local => RouteType::Local,
+            RouteKind::Other(number) => RouteType::from(number),
+        },
         flags: if route.onlink { RouteFlags::Onlink } else { RouteFlags::empty() },
         ..RouteHeader::default()
     };

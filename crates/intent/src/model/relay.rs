@@ -1,0 +1,381 @@
+use std::net::IpAddr;
+use std::ops::Range;
+
+use ipnet::{IpNet, Ipv6Net};
+use serde::Serialize;
+
+use crate::config::{self, Config, Diagnostic, Source, Spanned};
+
+use super::host::find;
+use super::publish::Transport;
+
+/// Connections and datagrams that come to ports of a host, carried on to a target of either family.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Relay {
+    /// The bridge's name.
+    #[serde(skip)]
+    pub name: String,
+    /// The host that relays.
+    #[serde(skip)]
+    pub host: String,
+    /// Where it listens; at least one.
+    pub listen: Vec<Listen>,
+    /// Where what came to the first port of each goes.
+    pub to: Destination,
+    /// Whether the target gets a PROXY header, version 2.
+    pub proxy_out: bool,
+    /// Whose connections begin with a PROXY header.
+    pub accept_proxy: Vec<IpNet>,
+    /// A /96 in which the target sees the client's IPv4 address.
+    pub embed: Option<Ipv6Net>,
+    /// Who may connect; none for everybody.
+    pub allow: Vec<IpNet>,
+    /// Private addresses that the target's name may have.
+    pub allow_private: Vec<IpNet>,
+    /// Most connections at once.
+    pub max_connections: Option<u32>,
+    /// Most connections of one client at once.
+    pub max_per_source: Option<u32>,
+    /// Seconds until the target has answered.
+    pub connect_timeout: u32,
+    /// Seconds in which nothing moves, of TCP and of UDP.
+    pub idle_timeout: [u32; 2],
+    /// The same with one side closed.
+    pub half_close_timeout: u32,
+    /// Seconds that connections have left once straddle ends.
+    pub drain_time: u32,
+}
+
+/// Where a relay listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Listen {
+    /// As the file has it.
+    pub word: String,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Of which family; that of the address where there is one.
+    pub family: Family,
+    /// Every address of the family where there is none.
+    pub address: Option<IpAddr>,
+    /// The first port.
+    pub first: u16,
+    /// The last port.
+    pub last: u16,
+}
+
+/// What is relayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// Connections.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+/// Which version of IP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+    /// Either, each with a socket of its own.
+    Both,
+}
+
+/// Where a relay leads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Destination {
+    /// The host.
+    pub place: Place,
+    /// The port for the first port of a range.
+    pub port: u16,
+}
+
+/// A host by its address, or by a name that is asked for with each connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// By its address.
+    Address(IpAddr),
+    /// By a name.
+    Name(String),
+}
+
+impl std::fmt::Display for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.place {
+            Place::Address(ip) => write!(f, "{}", std::net::SocketAddr::new(*ip, self.port)),
+            Place::Name(name) => write!(f, "{name}:{}", self.port),
+        }
+    }
+}
+
+impl Listen {
+    /// Whether both can't listen on one host: the kernel takes an address and every address for the same.
+    fn clashes(&self, other: &Listen) -> bool {
+        let ports = self.first <= other.last && other.first <= self.last;
+        let families = self.family == other.family || [self.family, other.family].contains(&Family::Both);
+        let addresses = match (self.address, other.address) {
+            (Some(mine), Some(theirs)) => mine == theirs,
+            (Some(_) | None, _) => true,
+        };
+        self.protocol == other.protocol && ports && families && addresses
+    }
+
+    /// Whether a publish leads on what is listened for.
+    fn is_led_on(&self, ports: &config::Ports) -> bool {
+        let transport = match ports.transport {
+            Transport::Tcp => Protocol::Tcp,
+            Transport::Udp => Protocol::Udp,
+        };
+        self.protocol == transport && self.first <= *ports.outer.end() && *ports.outer.start() <= self.last
+    }
+
+    /// Whether what goes to this address and one of these ports comes here.
+    fn takes(&self, address: IpAddr, ports: Range<u32>) -> bool {
+        let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
+        let own = u32::from(self.first)..u32::from(self.last) + 1;
+        (self.family == family || self.family == Family::Both)
+            && self.address.is_none_or(|mine| mine == address)
+            && own.start < ports.end
+            && ports.start < own.end
+    }
+}
+
+/// A relay's idle times where the file says none: RFC 5382 §5 (2 h 4 min), RFC 4787 §4.3 (5 min).
+const IDLE: [u32; 2] = [7440, 300];
+
+/// Every legal `[[relay]]` of the file; what is illegal goes to `found`.
+pub(super) fn build(config: &Config, found: &mut Vec<Diagnostic>) -> Vec<Relay> {
+    let mut relays = Vec::new();
+    for (index, entry) in config.relays.iter().enumerate() {
+        let earlier = config.relays.get(..index).unwrap_or(&[]);
+        twice(entry, earlier, found);
+        relays.extend(one(config, entry, found));
+    }
+    relays
+}
+
+fn one(config: &Config, entry: &config::Relay, found: &mut Vec<Diagnostic>) -> Option<Relay> {
+    let host = find(config, entry.host.as_ref(), found);
+    beyond(entry, found);
+    headers(entry, found);
+    embedding(config, entry, host, found);
+    if let Some(host) = host {
+        itself(entry, host, found);
+        published(config, entry, host, found);
+    }
+    let idle = entry.idle_timeout.as_ref().map(|idle| idle.value);
+    let seconds = |written: &Option<Spanned<u32>>, otherwise| value(written).unwrap_or(otherwise);
+    let nets = |written: &[Spanned<IpNet>]| written.iter().map(|net| net.value).collect();
+    Some(Relay {
+        name: name(entry)?,
+        host: host?.name.value.clone(),
+        listen: entry.listen.iter().map(|listen| listen.value.clone()).collect(),
+        to: entry.to.as_ref()?.value.clone(),
+        proxy_out: entry.proxy_protocol.is_some(),
+        accept_proxy: nets(&entry.accept_proxy),
+        embed: value(&entry.embed),
+        allow: nets(&entry.allow),
+        allow_private: nets(&entry.allow_private),
+        max_connections: value(&entry.max_connections),
+        max_per_source: value(&entry.max_per_source),
+        connect_timeout: seconds(&entry.connect_timeout, 10),
+        idle_timeout: IDLE.map(|otherwise| idle.unwrap_or(otherwise)),
+        half_close_timeout: seconds(&entry.half_close_timeout, 120),
+        drain_time: seconds(&entry.drain_time, 30),
+    })
+}
+
+fn value<T: Copy>(written: &Option<Spanned<T>>) -> Option<T> {
+    written.as_ref().map(|written| written.value)
+}
+
+/// Its own name, or one of its recipe, host and first `listen`.
+pub(super) fn name(entry: &config::Relay) -> Option<String> {
+    if let Some(name) = &entry.name {
+        return Some(name.value.clone());
+    }
+    let (host, listen) = (entry.host.as_ref()?, entry.listen.first()?);
+    Some(format!("relay-{}-{}", host.value, listen.value.word.replacen('/', "-", 1)))
+}
+
+/// No two listen at the same place of one host.
+fn twice(entry: &config::Relay, earlier: &[config::Relay], found: &mut Vec<Diagnostic>) {
+    let same_host = |other: &&config::Relay| match (&entry.host, &other.host) {
+        (Some(mine), Some(theirs)) => mine.value == theirs.value,
+        (Some(_) | None, _) => false,
+    };
+    for (index, listen) in entry.listen.iter().enumerate() {
+        let before = earlier.iter().filter(same_host).flat_map(|other| &other.listen);
+        let mut before = before.chain(entry.listen.iter().take(index));
+        let Some(other) = before.find(|other| listen.value.clashes(&other.value)) else { continue };
+        let (mine, theirs) = (&listen.value.word, &other.value.word);
+        let message = if mine == theirs {
+            format!("`{mine}` is listened at already")
+        } else {
+            format!("`{mine}` and `{theirs}`, which stands before it, are the same place in part")
+        };
+        let help = "listen at another port, or give each an address of its own";
+        found.push(Diagnostic::new(listen.span.clone(), message, help));
+    }
+}
+
+/// A range keeps its offset at the target.
+fn beyond(entry: &config::Relay, found: &mut Vec<Diagnostic>) {
+    let Some(to) = &entry.to else { return };
+    for listen in &entry.listen {
+        let more = listen.value.last - listen.value.first;
+        if to.value.port.checked_add(more).is_none() {
+            found.push(Diagnostic::new(
+                to.span.clone(),
+                format!(
+                    "`{}` has {} ports, and from {} on there are fewer",
+                    listen.value.word,
+                    more + 1,
+                    to.value.port
+                ),
+                format!("write a port of at most {}", u16::MAX - more),
+            ));
+        }
+    }
+}
+
+/// A datagram has no beginning that a header could stand at before it is known whose it is.
+fn headers(entry: &config::Relay, found: &mut Vec<Diagnostic>) {
+    let Some(first) = entry.accept_proxy.first() else { return };
+    if let Some(udp) = entry.listen.iter().find(|listen| listen.value.protocol == Protocol::Udp) {
+        found.push(Diagnostic::new(
+            first.span.clone(),
+            format!("`accept-proxy` is for TCP, and `{}` is UDP", udp.value.word),
+            "give UDP a [[relay]] of its own, without `accept-proxy`",
+        ));
+    }
+}
+
+fn embedding(
+    config: &Config,
+    entry: &config::Relay,
+    host: Option<&config::Host>,
+    found: &mut Vec<Diagnostic>,
+) {
+    let wanted = entry.source.as_ref().filter(|source| source.value == Source::Embed);
+    match (&entry.embed, wanted) {
+        (None, None) => return,
+        (None, Some(source)) => {
+            if !entry.keys.iter().any(|key| key == "embed") {
+                found.push(Diagnostic::new(
+                    source.span.clone(),
+                    "`source` is embedded, and no prefix is given for it",
+                    "add embed = \"2001:db8:64::/96\", a prefix of your own that nothing else uses",
+                ));
+            }
+        }
+        (Some(embed), None) => {
+            found.push(Diagnostic::new(
+                embed.span.clone(),
+                "`embed` has no use without source = \"embed\"",
+                "add source = \"embed\"",
+            ));
+        }
+        (Some(embed), Some(_)) => prefix(config, embed, host, found),
+    }
+    for listen in entry.listen.iter().filter(|listen| listen.value.family != Family::V4) {
+        found.push(Diagnostic::new(
+            listen.span.clone(),
+            format!("an IPv6 client of `{}` has no IPv4 address to embed", listen.value.word),
+            "write tcp4 or udp4 here, and give IPv6 a [[relay]] of its own",
+        ));
+    }
+    if let Some(to) = &entry.to
+        && matches!(to.value.place, Place::Address(IpAddr::V4(_)))
+    {
+        found.push(Diagnostic::new(
+            to.span.clone(),
+            format!("`{}` is IPv4, and would not see an IPv6 source address", to.value),
+            "write the target's IPv6 address, or leave `source` and `embed` out",
+        ));
+    }
+}
+
+/// Everything within the prefix comes to the relay.
+fn prefix(
+    config: &Config,
+    embed: &Spanned<Ipv6Net>,
+    host: Option<&config::Host>,
+    found: &mut Vec<Diagnostic>,
+) {
+    let Some(host) = host else { return };
+    if host.ipv6.as_ref().is_some_and(|own| embed.value.contains(&own.value)) {
+        found.push(Diagnostic::new(
+            embed.span.clone(),
+            format!("[host.{}] itself stands inside `embed`", host.name.value),
+            "write a prefix that is used for this alone",
+        ));
+    }
+    let here = |siit: &&config::Siit| siit.host.as_ref().is_some_and(|named| named.value == host.name.value);
+    let mut pools = config.siits.iter().filter(here).flat_map(|siit| &siit.pool6);
+    let overlaps = |pool: &&Spanned<straddle_xlat::rfc6052::Prefix>| {
+        pool.value.net().contains(&embed.value) || embed.value.contains(&pool.value.net())
+    };
+    if let Some(pool) = pools.find(overlaps) {
+        found.push(Diagnostic::new(
+            embed.span.clone(),
+            format!("`embed` and the `pool6` {} of a [[siit]] overlap", pool.value),
+            "write a prefix that is used for this alone",
+        ));
+    }
+}
+
+/// What goes to itself never comes to an end.
+fn itself(entry: &config::Relay, host: &config::Host, found: &mut Vec<Diagnostic>) {
+    let Some(to) = &entry.to else { return };
+    let Place::Address(address) = to.value.place else { return };
+    let own = address.is_loopback()
+        || host.ipv4.iter().any(|net| net.value.addr() == address)
+        || host.ipv6.as_ref().is_some_and(|own| own.value == address)
+        || entry.listen.iter().any(|listen| listen.value.address == Some(address));
+    let port = u32::from(to.value.port);
+    let comes_back = |listen: &&Spanned<Listen>| {
+        let ports = port..port + u32::from(listen.value.last - listen.value.first) + 1;
+        listen.value.takes(address, ports)
+    };
+    if own && let Some(listen) = entry.listen.iter().find(comes_back) {
+        found.push(Diagnostic::new(
+            to.span.clone(),
+            format!("`{}` is this relay itself, which listens at `{}`", to.value, listen.value.word),
+            "write the server's own address, or another port",
+        ));
+    }
+}
+
+/// What a [[publish]] leads on never comes to a relay.
+fn published(config: &Config, entry: &config::Relay, host: &config::Host, found: &mut Vec<Diagnostic>) {
+    let here =
+        |publish: &&config::Publish| publish.from.as_ref().is_some_and(|from| from.value == host.name.value);
+    for publish in config.publishes.iter().filter(here) {
+        let Some(address) = publish.address.as_ref().map(|address| address.value) else { continue };
+        let alone = host.ipv4.iter().all(|net| net.value.addr() == address);
+        let same = |listen: &Listen| match listen.address {
+            Some(mine) => mine == IpAddr::V4(address),
+            None => alone && listen.family != Family::V6,
+        };
+        let taken = |listen: &&Spanned<Listen>| {
+            let led = publish.ports.iter().any(|ports| listen.value.is_led_on(&ports.value));
+            same(&listen.value) && (publish.ports.is_empty() || led)
+        };
+        if let Some(listen) = entry.listen.iter().find(taken) {
+            found.push(Diagnostic::new(
+                listen.span.clone(),
+                format!(
+                    "nothing comes to `{}`: a [[publish]] leads it on, to another host",
+                    listen.value.word
+                ),
+                "listen at another port or address, or publish by `ports` without this one",
+            ));
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! Datagrams in batches: recvmmsg(2), sendmmsg(2), and super-datagrams (`UDP_GRO`, `UDP_SEGMENT`), which the
+//! kernel takes along its way as one.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use super::name::{blank_name, name_length, name_of, socket_address};
+use super::option;
+
+/// Messages in one system call.
+const BATCH: usize = 64;
+/// Room for one received message, in bytes: the largest that there is.
+const ROOM: usize = 65_536;
+/// Datagrams that one message may be split into (`UDP_MAX_SEGMENTS` of older kernels).
+const SEGMENTS: usize = 64;
+/// Bytes that one message may have.
+const LARGEST: usize = 65_000;
+/// Parts of messages in one system call.
+const PARTS: usize = 2048;
+const CONTROL: usize = 128;
+/// Bytes that wait in a listener, and in a session's socket.
+const WAITING: i32 = 4 << 20;
+
+/// Control messages, aligned as the kernel's headers want it.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Control([u8; CONTROL]);
+
+/// Where a message came from, and the address it came to, where that can be another for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Ends {
+    pub(super) client: SocketAddr,
+    pub(super) own: Option<IpAddr>,
+}
+
+/// The rooms of one loop; nothing is allocated for a datagram.
+pub(super) struct Desk {
+    pub(super) inbox: Inbox,
+    pub(super) outbox: Outbox,
+}
+
+impl Desk {
+    pub(super) fn new() -> Desk {
+        Desk { inbox: Inbox::new(), outbox: Outbox::new() }
+    }
+}
+
+/// Asks a socket for super-datagrams and long queues; and, given a family (true for IPv6), for the address that each
+/// datagram came to.
+pub(super) fn prepare(socket: &OwnedFd, told_in_v6: Option<bool>) -> Result<(), Errno> {
+    // Without them it goes slower.
+    let _ = option::set(socket, libc::SOL_UDP, libc::UDP_GRO, 1);
+    let _ = option::set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, WAITING)
+        .or_else(|_| option::set(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, WAITING));
+    let _ = option::set(socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, WAITING)
+        .or_else(|_| option::set(socket, libc::SOL_SOCKET, libc::SO_SNDBUF, WAITING));
+    match told_in_v6 {
+        None => Ok(()),
+        Some(true) => option::set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1),
+        Some(false) => option::set(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1),
+    }
+}
+
+/// Receives batches.
+pub(super) struct Inbox {
+    messages: Vec<libc::mmsghdr>,
+    vectors: Vec<libc::iovec>,
+    names: Vec<libc::sockaddr_storage>,
+    controls: Vec<Control>,
+    room: Vec<u8>,
+}
+
+// SAFETY: the pointers inside are written anew before every use and mean nothing between.
+unsafe impl Send for Inbox {}
+
+/// One received message: a datagram, or several of `segment` bytes each, the last one maybe shorter.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Received<'a> {
+    pub(super) ends: Option<Ends>,
+    bytes: &'a [u8],
+    segment: usize,
+}
+
+impl<'a> Received<'a> {
+    /// Its datagrams.
+    pub(super) fn datagrams(self) -> impl Iterator<Item = &'a [u8]> {
+        // One without payload is a datagram too.
+        let empty = self.bytes.is_empty().then_some(self.bytes);
+        empty.into_iter().chain(self.bytes.chunks(self.segment.max(1)))
+    }
+}
+
+impl Inbox {
+    fn new() -> Inbox {
+        Inbox {
+            messages: vec![blank(); BATCH],
+            vectors: vec![EMPTY; BATCH],
+            names: vec![blank_name(); BATCH],
+            controls: vec![Control([0; CONTROL]); BATCH],
+            // Only what was written to becomes memory.
+            room: vec![0; BATCH * ROOM],
+        }
+    }
+
+    /// How many messages a batch has at most.
+    pub(super) const BATCH: usize = BATCH;
+
+    /// Receives what is there; how many messages that is.
+    pub(super) fn receive(&mut self, socket: &OwnedFd) -> Result<usize, Errno> {
+        for index in 0..BATCH {
+            self.prepare(index);
+        }
+        let (messages, count) = (self.messages.as_mut_ptr(), u32::try_from(BATCH).unwrap_or(0));
+        // SAFETY: every message was prepared above; what it points to lives in `self` and is not moved.
+        let received = unsafe {
+            libc::recvmmsg(socket.as_raw_fd(), messages, count, libc::MSG_DONTWAIT, std::ptr::null_mut())
+        };
+        usize::try_from(received).map_err(|_| last_error())
+    }
+
+    /// Message `index` of those that the last call received.
+    pub(super) fn message(&self, index: usize) -> Option<Received<'_>> {
+        let message = self.messages.get(index)?;
+        let bytes = self.room.get(index * ROOM..index * ROOM + message.msg_len as usize)?;
+        let mut received = Received { ends: None, bytes, segment: bytes.len() };
+        let mut own = None;
+        read_controls(&message.msg_hdr, |found| match found {
+            Told::Segment(size) => received.segment = size,
+            Told::Own(address) => own = Some(address),
+        });
+        received.ends = self.names.get(index).and_then(socket_address).map(|client| Ends { client, own });
+        Some(received)
+    }
+
+    fn prepare(&mut self, index: usize) {
+        let (Some(message), Some(vector), Some(name), Some(control), Some(room)) = (
+            self.messages.get_mut(index),
+            self.vectors.get_mut(index),
+            self.names.get_mut(index),
+            self.controls.get_mut(index),
+            self.room.get_mut(index * ROOM..(index + 1) * ROOM),
+        ) else {
+            return;
+        };
+        *vector = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+        let header = &mut message.msg_hdr;
+        header.msg_name = std::ptr::from_mut(name).cast();
+        header.msg_namelen = name_length::<libc::sockaddr_storage>();
+        header.msg_iov = vector;
+        header.msg_iovlen = 1;
+        header.msg_control = control.0.as_mut_ptr().cast();
+        header.msg_controllen = CONTROL;
+        header.msg_flags = 0;
+        message.msg_len = 0;
+    }
+}
+
+/// Sends batches.
+pub(super) struct Outbox {
+    messages: Vec<libc::mmsghdr>,
+    controls: Vec<Control>,
+    parts: Vec<libc::iovec>,
+    groups: Vec<Group>,
+}
+
+// SAFETY: the pointers inside are written anew before every use and mean nothing between.
+unsafe impl Send for Outbox {}
+
+/// Datagrams of one size, the last one maybe shorter, that are sent as one message.
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    /// Its first part, and how many there are.
+    part: usize,
+    parts: usize,
+    datagrams: usize,
+    size: usize,
+    bytes: usize,
+    /// Nothing can be added.
+    full: bool,
+}
+
+/// What became of datagrams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub(super) datagrams: usize,
+    /// Payload, without the heads.
+    pub(super) bytes: usize,
+    pub(super) lost: usize,
+    /// The target's host has told that nobody is there; what was to be sent then is lost.
+    pub(super) refused: Option<Errno>,
+}
+
+/// Where datagrams are sent, and what stands at the head of each.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way<'a> {
+    pub(super) socket: &'a OwnedFd,
+    /// None for a socket that is connected.
+    pub(super) to: Option<Ends>,
+    pub(super) head: &'a [u8],
+}
+
+impl Outbox {
+    fn new() -> Outbox {
+        Outbox {
+            messages: vec![blank(); BATCH],
+            controls: vec![Control([0; CONTROL]); BATCH],
+            parts: Vec::with_capacity(PARTS),
+            groups: Vec::with_capacity(BATCH),
+        }
+    }
+
+    /// Sends datagrams in order. `together` is whether the path takes super-datagrams, as far as is known.
+    pub(super) fn send<'a>(
+        &mut self,
+        way: Way<'_>,
+        datagrams: impl Iterator<Item = &'a [u8]>,
+        together: &mut bool,
+    ) -> Sent {
+        let mut sent = Sent::default();
+        let mut rest = datagrams.peekable();
+        while rest.peek().is_some() {
+            self.groups.clear();
+            self.parts.clear();
+            while let Some(datagram) =
+                rest.next_if(|datagram| self.has_room(datagram.len() + way.head.len(), *together))
+            {
+                self.pack(way.head, datagram, *together);
+            }
+            self.flush(way, together, &mut sent);
+        }
+        sent
+    }
+
+    fn has_room(&self, size: usize, together: bool) -> bool {
+        self.parts.len() + 2 <= PARTS
+            && (self.groups.len() < BATCH
+                || self.groups.last().is_some_and(|group| group.takes(size, together)))
+    }
+
+    fn pack(&mut self, head: &[u8], datagram: &[u8], together: bool) {
+        let size = head.len() + datagram.len();
+        if !self.groups.last().is_some_and(|group| group.takes(size, together)) {
+            let part = self.parts.len();
+            self.groups.push(Group { part, parts: 0, datagrams: 0, size, bytes: 0, full: false });
+        }
+        let Some(group) = self.groups.last_mut() else { return };
+        group.full = size < group.size || size == 0;
+        group.datagrams += 1;
+        group.bytes += size;
+        for piece in [head, datagram] {
+            let vector = libc::iovec { iov_base: piece.as_ptr().cast_mut().cast(), iov_len: piece.len() };
+            match self.parts.last_mut() {
+                // What lies behind one another is one part.
+                Some(last)
+                    if group.parts > 0 && last.iov_base.addr() + last.iov_len == vector.iov_base.addr() =>
+                {
+                    last.iov_len += vector.iov_len;
+                }
+                Some(_) | None if !piece.is_empty() => {
+                    self.parts.push(vector);
+                    group.parts += 1;
+                }
+                Some(_) | None => {}
+            }
+        }
+    }
+
+    fn flush(&mut self, way: Way<'_>, together: &mut bool, sent: &mut Sent) {
+        let name = way.to.map(|ends| name_of(ends.client));
+        for index in 0..self.groups.len() {
+            self.address(index, name.as_ref(), way.to.and_then(|ends| ends.own));
+        }
+        let mut next = 0;
+        while next < self.groups.len() {
+            let Some(rest) = self.messages.get_mut(next..self.groups.len()) else { return };
+            let count = u32::try_from(rest.len()).unwrap_or(0);
+            let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+            // SAFETY: every message in `rest` was addressed above; what it points to lives in `self`, in `name`
+            // and in what the caller holds, all of which outlive this call.
+            let done = unsafe { libc::sendmmsg(way.socket.as_raw_fd(), rest.as_mut_ptr(), count, flags) };
+            let taken = usize::try_from(done).map_err(|_| last_error());
+            let groups = self.groups.get(next..).unwrap_or_default();
+            match taken {
+                Ok(taken) => {
+                    for group in groups.iter().take(taken) {
+                        sent.datagrams += group.datagrams;
+                        sent.bytes += group.bytes - group.datagrams * way.head.len();
+                    }
+                    next += taken;
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => {
+                    let Some(group) = groups.first().copied() else { return };
+                    if group.datagrams > 1 && errno != Errno::AGAIN && errno != Errno::CONNREFUSED {
+                        // The path takes no super-datagrams (`UDP_SEGMENT`: each fits into the MTU).
+                        *together = false;
+                        self.one_by_one(group, way, sent);
+                    } else {
+                        sent.lost += group.datagrams;
+                        if matches!(errno, Errno::CONNREFUSED | Errno::ACCESS | Errno::PROTO) {
+                            sent.refused = Some(errno);
+                        }
+                    }
+                    next += 1;
+                }
+            }
+        }
+    }
+
+    /// Sends a group's datagrams by themselves.
+    fn one_by_one(&mut self, group: Group, way: Way<'_>, sent: &mut Sent) {
+        let mut whole = Vec::with_capacity(group.bytes);
+        for part in self.parts.get(group.part..group.part + group.parts).unwrap_or_default() {
+            // SAFETY: the parts were packed from slices that live until `send` returns.
+            whole.extend_from_slice(unsafe {
+                std::slice::from_raw_parts(part.iov_base.cast::<u8>(), part.iov_len)
+            });
+        }
+        for datagram in whole.chunks(group.size.max(1)) {
+            let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
+            let done = match way.to {
+                Some(ends) => rustix::net::sendto(way.socket, datagram, flags, &ends.client),
+                None => rustix::net::send(way.socket, datagram, flags),
+            };
+            match done {
+                Ok(_) => {
+                    sent.datagrams += 1;
+                    sent.bytes += datagram.len() - way.head.len();
+                }
+                Err(_) => sent.lost += 1,
+            }
+        }
+    }
+
+    fn address(
+        &mut self,
+        index: usize,
+        name: Option<&(libc::sockaddr_storage, libc::socklen_t)>,
+        own: Option<IpAddr>,
+    ) {
+        let (Some(message), Some(control), Some(group)) =
+            (self.messages.get_mut(index), self.controls.get_mut(index), self.groups.get(index))
+        else {
+            return;
+        };
+        let header = &mut message.msg_hdr;
+        (header.msg_name, header.msg_namelen) = match name {
+            Some((storage, length)) => (std::ptr::from_ref(storage).cast_mut().cast(), *length),
+            None => (std::ptr::null_mut(), 0),
+        };
+        let parts = self.parts.get_mut(group.part..group.part + group.parts).unwrap_or_default();
+        header.msg_iov = parts.as_mut_ptr();
+        header.msg_iovlen = parts.len();
+        let segment = (group.datagrams > 1).then(|| u16::try_from(group.size).unwrap_or(u16::MAX));
+        header.msg_controllen = write_controls(control, segment, own);
+        header.msg_control =
+            if header.msg_controllen == 0 { std::ptr::null_mut() } else { control.0.as_mut_ptr().cast() };
+    }
+}
+
+impl Group {
+    fn takes(&self, size: usize, together: bool) -> bool {
+        together
+            && !self.full
+            && size <= self.size
+            && size > 0
+            && self.datagrams < SEGMENTS
+            && self.bytes + size <= LARGEST
+    }
+}
+
+/// What a control message tells.
+enum Told {
+    /// Bytes of each datagram of a message.
+    Segment(usize),
+    /// The address that it came to.
+    Own(IpAddr),
+}
+
+fn read_controls(header: &libc::msghdr, mut hear: impl FnMut(Told)) {
+    // SAFETY: the kernel filled the control buffer and its length, which CMSG_* walk within; each kind of message has
+    // the structure that is read here.
+    unsafe {
+        let mut control = libc::CMSG_FIRSTHDR(header);
+        while let Some(found) = control.as_ref() {
+            let data = libc::CMSG_DATA(control);
+            match (found.cmsg_level, found.cmsg_type) {
+                (libc::SOL_UDP, libc::UDP_GRO) => {
+                    hear(Told::Segment(usize::try_from(data.cast::<i32>().read_unaligned()).unwrap_or(0)));
+                }
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                    let info = data.cast::<libc::in_pktinfo>().read_unaligned();
+                    hear(Told::Own(Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes()).into()));
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                    let info = data.cast::<libc::in6_pktinfo>().read_unaligned();
+                    hear(Told::Own(Ipv6Addr::from(info.ipi6_addr.s6_addr).into()));
+                }
+                (_, _) => {}
+            }
+            control = libc::CMSG_NXTHDR(header, control);
+        }
+    }
+}
+
+/// Writes the segment size and the source address, where there is one; the length of both.
+fn write_controls(control: &mut Control, segment: Option<u16>, own: Option<IpAddr>) -> usize {
+    let mut length = 0;
+    if let Some(segment) = segment {
+        length += write_control(control, length, libc::SOL_UDP, libc::UDP_SEGMENT, segment);
+    }
+    match own {
+        None => {}
+        Some(IpAddr::V4(own)) => {
+            let address = libc::in_addr { s_addr: u32::from_ne_bytes(own.octets()) };
+            let info = libc::in_pktinfo {
+                ipi_ifindex: 0,
+                ipi_spec_dst: address,
+                ipi_addr: libc::in_addr { s_addr: 0 },
+            };
+            length += write_control(control, length, libc::IPPROTO_IP, libc::IP_PKTINFO, info);
+        }
+        Some(IpAddr::V6(own)) => {
+            let address = libc::in6_addr { s6_addr: own.octets() };
+            let info = libc::in6_pktinfo { ipi6_addr: address, ipi6_ifindex: 0 };
+            length += write_control(control, length, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
+        }
+    }
+    length
+}
+
+fn write_control<T: Copy>(control: &mut Control, at: usize, level: i32, kind: i32, value: T) -> usize {
+    let size = u32::try_from(size_of::<T>()).unwrap_or(0);
+    // SAFETY: CMSG_SPACE and CMSG_LEN are arithmetic; the buffer is aligned, `at` is a sum of CMSG_SPACEs, and both
+    // messages that are ever written take 64 of its 128 bytes.
+    unsafe {
+        let header = control.0.as_mut_ptr().add(at).cast::<libc::cmsghdr>();
+        (*header).cmsg_level = level;
+        (*header).cmsg_type = kind;
+        (*header).cmsg_len = libc::CMSG_LEN(size) as usize;
+        libc::CMSG_DATA(header).cast::<T>().write_unaligned(value);
+        libc::CMSG_SPACE(size) as usize
+    }
+}
+
+fn last_error() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)
+}
+
+const EMPTY: libc::iovec = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+
+fn blank() -> libc::mmsghdr {
+    // SAFETY: all zeroes is a value of this plain C structure.
+    unsafe { std::mem::zeroed() }
+}

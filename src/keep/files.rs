@@ -1,0 +1,22 @@
+//! How many files this process may have open.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Raises the limit as far as the host lets us: to what the kernel allows any process, else to the hard limit.
+pub(super) fn allow_many() {
+    let kernel = std::fs::read_to_string("/proc/sys/fs/nr_open");
+    let kernel: Option<u64> = kernel.ok().and_then(|text| text.trim().parse().ok());
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    for most in [kernel, maximum].into_iter().flatten() {
+        let limit = Rlimit { current: Some(most), maximum: Some(most.max(maximum.unwrap_or(most))) };
+        // Beyond the hard limit only CAP_SYS_RESOURCE leads.
+        if setrlimit(Resource::Nofile, limit).is_ok() {
+            return;
+        }
+    }
+}
+
+/// How many there may be.
+pub(super) fn allowed() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
