@@ -228,19 +228,7 @@ fn a_reload_drops_nothing() -> Result<(), LabError> {
     thread::scope(|scope| -> Result<(), LabError> {
         for listener in &listeners {
             listener.set_nonblocking(true).unwrap();
-            scope.spawn(|| {
-                thread::scope(|scope| {
-                    while !closed.load(Relaxed) {
-                        match listener.accept() {
-                            Ok((stream, _)) => {
-                                stream.set_nonblocking(false).unwrap();
-                                scope.spawn(|| Deal::server(stream));
-                            }
-                            Err(_) => thread::yield_now(),
-                        }
-                    }
-                });
-            });
+            scope.spawn(|| answer(listener, &closed));
         }
         let load = scope.spawn(|| {
             world.client.inside(|| {
@@ -278,6 +266,21 @@ fn a_reload_drops_nothing() -> Result<(), LabError> {
     let log = running.log();
     assert!(!log.contains("error"), "{log}");
     Ok(())
+}
+
+/// Deals with whoever comes, until there is nobody left.
+fn answer(listener: &TcpListener, closed: &AtomicBool) {
+    thread::scope(|scope| {
+        while !closed.load(Relaxed) {
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    stream.set_nonblocking(false).unwrap();
+                    scope.spawn(|| Deal::server(stream));
+                }
+                Err(_) => thread::yield_now(),
+            }
+        }
+    });
 }
 
 /// Told to end, it waits for what is open; told again, it does not.

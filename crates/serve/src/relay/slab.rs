@@ -114,8 +114,10 @@ mod tests {
         assert_eq!(slab.remove(first), Some('a'));
         let second = slab.insert(20, |_| 'b');
         assert_eq!(second.index, first.index);
-        assert_eq!((slab.get_mut(first), slab.remove(first)), (None, None));
-        assert_eq!((slab.get_mut(second), slab.len()), (Some(&mut 'b'), 1));
+        assert_eq!(slab.get_mut(first), None);
+        assert_eq!(slab.remove(first), None);
+        assert_eq!(slab.get_mut(second), Some(&mut 'b'));
+        assert_eq!(slab.len(), 1);
     }
 
     #[test]
