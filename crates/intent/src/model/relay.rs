@@ -352,7 +352,7 @@ fn itself(entry: &config::Relay, host: &config::Host, found: &mut Vec<Diagnostic
     }
 }
 
-/// What a [[publish]] leads on never comes to a relay.
+/// What a `[[publish]]` leads on never comes to a relay.
 fn published(config: &Config, entry: &config::Relay, host: &config::Host, found: &mut Vec<Diagnostic>) {
     let here =
         |publish: &&config::Publish| publish.from.as_ref().is_some_and(|from| from.value == host.name.value);
