@@ -22,6 +22,7 @@ impl<T: Send + 'static> Errand<T> {
         let body = move || {
             // Nobody may be there any more.
             let _ = bring.send(work());
+            drop(bring);
             drop(end);
         };
         thread::Builder::new().name("errand".into()).spawn(body)?;
