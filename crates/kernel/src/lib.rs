@@ -4,6 +4,7 @@
 mod apply;
 mod boot;
 mod error;
+pub mod fast;
 mod journal;
 mod learn;
 mod live;

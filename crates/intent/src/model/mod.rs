@@ -11,7 +11,7 @@ pub use borrow::{Borrow, CarrierKind, End};
 pub use clat::{Address6, Clat, Prefix64};
 pub use host::{BackendChoice, Host};
 pub use siit::Siit;
-pub use translation::Translation;
+pub use translation::{FastChoice, Translation};
 
 use crate::config::{Config, Diagnostic};
 

@@ -6,7 +6,7 @@ use crate::model::{Model, Siit};
 use crate::object::{MAIN, Object, Route, Wanted};
 
 use super::translate::{
-    Families, device, devices, forwarding4, forwarding6, host, is_reached, joined, narrow, object,
+    Families, device, devices, fast, forwarding4, forwarding6, host, is_reached, joined, narrow, object,
     only_translated, path_mtu, route,
 };
 use super::{Bridge, Facts, Plan, Translator, Via};
@@ -41,6 +41,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, siit: &Siit, facts: &Facts<'_>
     plan.remarks.extend(left);
     plan.remarks.extend(chosen(siit, facts));
     plan.wanted.extend(nets.into_iter().map(|net| route(Route::through(MAIN, net, dev))));
+    let slow = fast(&mut plan.wanted, dev, &siit.translation, &config, facts);
     plan.bridges.push(Bridge {
         name: siit.name.clone(),
         recipe: "siit",
@@ -49,6 +50,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, siit: &Siit, facts: &Facts<'_>
             device: dev.into(),
             mtu,
             config,
+            slow,
             ..Translator::default()
         })),
     });
