@@ -8,7 +8,7 @@ use straddle_serve::discover::State;
 
 use crate::cli::Place;
 
-use super::{bold, dim, folded};
+use super::{bold, dim, fast, folded};
 
 /// A plan with its steps, each with its undo.
 pub(crate) fn plan(place: &Place, plan: &Plan, notes: &[String], steps: &[Step]) -> String {
@@ -52,6 +52,7 @@ fn translator(translator: &Translator) -> String {
     let mut out = folded("  device  ", 10, &device);
     let mtus = format!("{} in IPv4, {} in IPv6", config.mtu4, config.mtu6);
     out += &folded("  MTU     ", 10, &mtus);
+    out += &folded("  fast    ", 10, &fast::path(translator));
     if let Some(discovers) = &translator.discovers {
         let asked: Vec<String> = discovers.dns64.iter().map(ToString::to_string).collect();
         let asked = if asked.is_empty() { "the host's resolvers".into() } else { asked.join(", ") };
@@ -110,8 +111,10 @@ pub(crate) fn in_step(plan: &Plan) -> String {
 /// What an `up` alone does not do.
 pub(crate) fn needs_serving(plan: &Plan) -> String {
     let devices: Vec<&str> = plan.served().map(Bridge::device).collect();
+    let translated = |bridge: &&Bridge| matches!(&bridge.via, Via::Translator(t) if t.slow.is_none());
+    let what = if plan.served().any(|bridge| translated(&bridge)) { "not everything" } else { "nothing" };
     let text = format!(
-        "nothing crosses {} yet: a tun device needs a process. Serve it: straddle run",
+        "{what} crosses {} yet: a tun device needs a process. Serve it: straddle run",
         devices.join(", ")
     );
     folded("", 2, &text).trim_end().to_string()

@@ -8,7 +8,7 @@ use straddle_xlat::Reason;
 
 use crate::commands::Status;
 
-use super::{bold, coloured, folded};
+use super::{bold, coloured, fast, folded};
 
 /// What `status` shows to a person.
 pub(crate) fn status(status: &Status) -> String {
@@ -18,10 +18,8 @@ pub(crate) fn status(status: &Status) -> String {
     out += &match service {
         Some(service) => format!("served by `straddle run`, pid {}\n", service.pid),
         None if plan.needs_serving() => {
-            format!(
-                "{}: no `straddle run` serves this host; nothing crosses its bridges\n",
-                bad("not served")
-            )
+            let left = if status.fast.is_empty() { "nothing" } else { "only what the fast path takes" };
+            format!("{}: no `straddle run` serves this host; {left} crosses its bridges\n", bad("not served"))
         }
         None => String::new(),
     };
@@ -30,8 +28,11 @@ pub(crate) fn status(status: &Status) -> String {
         out += &format!("\n{}: {}\n  {word}, MTU {}\n", bold(&bridge.name), bridge.part, mtu(bridge));
         match (&bridge.via, status.counters(bridge)) {
             (Via::Carrier(carrier), Some(counted)) => out += &counters(&counted, carrier.mtu.value),
-            (Via::Translator(translator), Some(counted)) => out += &translated(translator, &counted),
-            (Via::Carrier(_) | Via::Translator(_), None) => {}
+            (Via::Translator(translator), counted) => {
+                out += &fast::status(translator, status.fast(bridge), counted.as_ref());
+                out += &counted.map(|counted| translated(translator, &counted)).unwrap_or_default();
+            }
+            (Via::Carrier(_), None) => {}
         }
     }
     if !status.left.is_empty() {
@@ -57,10 +58,6 @@ fn mtu(bridge: &Bridge) -> String {
 /// What a translator has done, each counter with what it means.
 fn translated(translator: &Translator, counted: &Value) -> String {
     let mut out = String::new();
-    for (way, words) in [("to6", "IPv4 to IPv6"), ("to4", "IPv6 to IPv4")] {
-        let number = |key: &str| counted[way][key].as_u64().unwrap_or(0);
-        out += &format!("  {words}: {} packets, {}\n", number("packets"), bytes(number("bytes")));
-    }
     if let Some(answers @ 1..) = counted["answers"].as_u64() {
         out += &format!("  {answers} answers of its own: ICMP errors and echo replies\n");
     }
@@ -120,7 +117,7 @@ fn counters(counted: &Value, mtu: u32) -> String {
     out
 }
 
-fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
     let mut value = count as f64;
     let mut unit = 0;
@@ -149,7 +146,8 @@ pub(crate) fn status_json(status: &Status) -> String {
         .iter()
         .map(|bridge| {
             let counters = status.counters(bridge);
-            json!({"bridge": bridge, "in_step": status.left.is_empty(), "counters": counters})
+            let fast = status.fast(bridge);
+            json!({"bridge": bridge, "in_step": status.left.is_empty(), "counters": counters, "fast": fast})
         })
         .collect();
     let value = json!({

@@ -39,7 +39,8 @@ fn story(case: &Path) -> Option<Story> {
     let host = identify(&model, None, &start).ok()?.name.clone();
     start.link("eth0")?;
     let why = (!case.join("kernel-has").exists()).then(|| "none here".to_string());
-    let offers = Offers(["ip6gre", "ip6tnl", "sit"].map(|word| (word, why.clone())).into_iter().collect());
+    let words = ["ip6gre", "ip6tnl", "sit", Offers::FAST_PATH];
+    let offers = Offers(words.map(|word| (word, why.clone())).into_iter().collect());
     let story = Story { offers, name: case.file_name()?.to_str()?.into(), host, model, start };
     story.steps(&story.start, &Memory::default()).is_ok().then_some(story)
 }

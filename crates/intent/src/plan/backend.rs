@@ -39,6 +39,11 @@ impl Offers {
     /// The word for the fast path's program.
     pub const FAST_PATH: &'static str = "fast-path";
 
+    /// Whether the kernel was asked for the fast path.
+    pub fn knows_fast(&self) -> bool {
+        self.0.contains_key(Self::FAST_PATH)
+    }
+
     /// Why the kernel has no fast path for us; none when it has.
     pub fn fast_refusal(&self) -> Option<String> {
         match self.0.get(Self::FAST_PATH) {

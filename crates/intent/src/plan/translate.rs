@@ -28,7 +28,14 @@ pub(super) fn fast(
     config: &Config,
     facts: &Facts<'_>,
 ) -> Option<String> {
-    let why = match translation.fast() {
+    let choice = translation.fast();
+    let present = facts.live.fast.iter().find(|fast| fast.dev == dev);
+    // Whoever can't ask the kernel sees what is there all the same.
+    if let Some(present) = present.filter(|_| choice != FastChoice::Off && !facts.offers.knows_fast()) {
+        wanted.push(object(Object::FastPath(present.clone())));
+        return None;
+    }
+    let why = match choice {
         FastChoice::Off => Some("as the file says".into()),
         FastChoice::Auto | FastChoice::Require => facts.offers.fast_refusal(),
     };

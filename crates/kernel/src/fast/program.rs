@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::time::Duration;
 
 use aya::maps::{HashMap, MapData};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
@@ -58,13 +59,21 @@ impl Loaded {
     /// # Errors
     /// When the kernel does not run it.
     pub fn test<'a>(&self, packet: &[u8], room: &'a mut [u8]) -> Result<(u32, &'a [u8]), Error> {
-        let program = self.ebpf.program(PROGRAM).ok_or_else(|| refused("the program is missing"))?;
-        let program: &SchedClassifier = program.try_into().map_err(refused)?;
         let options =
             TestRunOptions { data_in: Some(packet), data_out: Some(&mut *room), ..Default::default() };
-        let done = program.test_run(options).map_err(refused)?;
+        let done = self.classifier()?.test_run(options).map_err(refused)?;
         let out = room.get(..done.data_size_out as usize).unwrap_or_default();
         Ok((done.return_value, out))
+    }
+
+    /// Runs the program this often on a packet: what it returned, and how long a run took.
+    ///
+    /// # Errors
+    /// When the kernel does not run it.
+    pub fn time(&self, packet: &[u8], repeat: u32) -> Result<(u32, Duration), Error> {
+        let options = TestRunOptions { data_in: Some(packet), repeat, ..Default::default() };
+        let done = self.classifier()?.test_run(options).map_err(refused)?;
+        Ok((done.return_value, done.duration))
     }
 
     /// What it has counted.
@@ -77,14 +86,18 @@ impl Loaded {
     }
 
     pub(super) fn fd(&self) -> Result<BorrowedFd<'_>, Error> {
-        let program = self.ebpf.program(PROGRAM).ok_or_else(|| refused("the program is missing"))?;
-        program.fd().map(|fd| fd.as_fd()).map_err(refused)
+        self.classifier()?.fd().map(|fd| fd.as_fd()).map_err(refused)
     }
 
     /// Takes over what the program in whose place this one stands has counted.
     pub(super) fn inherit(&mut self, former: &Kept) -> Result<(), Error> {
         let map = self.ebpf.map_mut(counts::MAP).ok_or_else(|| refused("the counters are missing"))?;
         counts::inherit(&mut map.try_into().map_err(refused)?, former)
+    }
+
+    fn classifier(&self) -> Result<&SchedClassifier, Error> {
+        let program = self.ebpf.program(PROGRAM).ok_or_else(|| refused("the program is missing"))?;
+        program.try_into().map_err(refused)
     }
 
     fn classifier_mut(&mut self) -> Result<&mut SchedClassifier, Error> {
