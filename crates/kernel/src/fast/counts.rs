@@ -136,8 +136,7 @@ mod tests {
 
     #[test]
     fn sums_leave_out_what_never_happened() {
-        let mut one = Raw::default();
-        one.to4 = Traffic { packets: 3, bytes: 300, passes: 2 };
+        let mut one = Raw { to4: Traffic { packets: 3, bytes: 300, passes: 2 }, ..Raw::default() };
         one.slow[Reason::Fragment.index()] = 1;
         let mut total = one;
         total.add(&one);
