@@ -10,6 +10,7 @@ mod carrier;
 mod choice;
 mod clat;
 mod crash;
+mod fast;
 mod foreign;
 mod guard;
 #[path = "../common/pair.rs"]
