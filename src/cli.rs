@@ -65,6 +65,11 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Makes a key for two hosts of which one tells the other where it is; prints it, or writes FILE
+    Key {
+        /// A new file, readable by its owner alone; copy it to the other host
+        file: Option<PathBuf>,
+    },
     /// Builds the whole world of a recipe on this machine, in network namespaces, and tries it
     #[command(subcommand)]
     Lab(Lab),

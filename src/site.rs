@@ -6,11 +6,11 @@ use straddle_intent::diff::{Conflict, diff};
 use straddle_intent::memory::Memory;
 use straddle_intent::model::{self, Model};
 use straddle_intent::object::SysctlKey;
-use straddle_intent::plan::{Facts, Offers, Plan, plan, sysctls_before};
+use straddle_intent::plan::{Endpoints, Facts, Offers, Plan, plan, sysctls_before};
 use straddle_intent::site::{Unknown, check, identify};
 use straddle_intent::snapshot::Snapshot;
 use straddle_intent::step::Step;
-use straddle_kernel::{Journal, Kernel, Live, boot_id, offers};
+use straddle_kernel::{Journal, Kernel, Live, boot_id, endpoints, offers};
 
 use crate::cli::Place;
 use crate::complaint::Complaint;
@@ -39,6 +39,8 @@ pub(crate) struct Site {
     pub(crate) kernel: Live,
     offers: Offers,
     seed: u64,
+    /// What other hosts have told, as the state folder has it.
+    pub(crate) endpoints: Endpoints,
 }
 
 /// The host at one moment.
@@ -56,12 +58,14 @@ impl Site {
         let live = kernel.addresses()?;
         let offers = asked();
         let host = locate(&file, place, &live, &offers)?;
-        Ok(Site { host, boot: boot_id()?, kernel, offers, seed: seed(), model: file.model })
+        let endpoints = endpoints::read(&place.state_dir)?;
+        Ok(Site { host, boot: boot_id()?, kernel, offers, seed: seed(), endpoints, model: file.model })
     }
 
     /// Looks at the kernel, with what the journal in the state folder remembers.
     pub(crate) fn look(&mut self, place: &Place) -> Result<Look, Complaint> {
         let memory = Journal::read(&place.state_dir, &self.boot)?;
+        self.endpoints = endpoints::read(&place.state_dir)?;
         self.look_with(memory)
     }
 
@@ -72,13 +76,15 @@ impl Site {
         let mut keys = sysctls_before(&self.model, &self.host, &devices);
         keys.extend(memory.settings.keys().cloned());
         let first = self.kernel.observe(&keys)?;
-        let facts = Facts { live: &first, memory: &memory, offers: &self.offers, seed: self.seed };
-        let draft = plan(&self.model, &self.host, &facts);
+        let draft = plan(&self.model, &self.host, &self.facts(&first, &memory));
         keys.extend(draft.sysctls());
         let live = self.kernel.observe(&with_disturbed(keys, &first))?;
-        let facts = Facts { live: &live, memory: &memory, offers: &self.offers, seed: self.seed };
-        let plan = plan(&self.model, &self.host, &facts);
+        let plan = plan(&self.model, &self.host, &self.facts(&live, &memory));
         Ok(Look { plan, live, memory })
+    }
+
+    fn facts<'a>(&'a self, live: &'a Snapshot, memory: &'a Memory) -> Facts<'a> {
+        Facts { live, memory, offers: &self.offers, seed: self.seed, endpoints: &self.endpoints }
     }
 }
 

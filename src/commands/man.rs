@@ -49,6 +49,7 @@ fn page(out: &mut dyn Write) -> io::Result<()> {
         ".SH FILES\n.TP\n\\fB/etc/straddle/straddle.toml\\fR\nDescribes every host that takes part."
     )?;
     writeln!(out, ".TP\n\\fB/var/lib/straddle/journal\\fR\nWhat was displaced, and how it was before.")?;
+    writeln!(out, ".TP\n\\fB/var/lib/straddle/endpoints\\fR\nEndpoints that other hosts have told.")?;
     let codes = EXIT_CODES.trim_start_matches("Exit codes:\n");
     writeln!(out, ".SH \"EXIT CODES\"\n.nf\n{codes}\n.fi")
 }
@@ -64,6 +65,10 @@ fn reasons(out: &mut dyn Write) -> io::Result<()> {
         ".SS \"By a translator\"\n\\fBstraddle translate\\fR names them too. Some are answered, or passed."
     )?;
     for reason in straddle_xlat::Reason::ALL {
+        writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;
+    }
+    writeln!(out, ".SS \"What became of messages that tell an endpoint\"")?;
+    for reason in straddle_serve::update::Reason::ALL {
         writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;
     }
     writeln!(out, ".SS \"By the capture that straddle translate reads\"")?;

@@ -79,6 +79,22 @@ impl Status {
         self.fast.iter().find(|(device, _)| device == bridge.device()).map(|(_, counts)| counts)
     }
 
+    /// What was told or heard of a bridge's endpoint.
+    pub(crate) fn update(&self, bridge: &Bridge) -> Option<&Value> {
+        let service = self.service.as_ref()?;
+        service.updates.iter().find(|update| update["bridge"] == bridge.name.as_str())
+    }
+
+    /// Whether the endpoint of a bridge, if it changes, is known to the other end.
+    fn told(&self, bridge: &Bridge) -> bool {
+        if matches!(bridge.via, Via::Awaited(_)) {
+            return false;
+        }
+        let mut updates = self.look.plan.updates.iter();
+        let tells = updates.any(|update| update.bridge == bridge.name && update.tells.is_some());
+        !tells || self.update(bridge).is_some_and(|update| !update["acknowledged_at"].is_null())
+    }
+
     /// Whether a bridge that needs it is served, and what had to be discovered is known.
     fn works(&self, bridge: &Bridge) -> bool {
         let Some(counters) = self.counters(bridge) else { return false };
@@ -88,6 +104,9 @@ impl Status {
 
     /// Whether every bridge is in step and served.
     pub(crate) fn well(&self) -> bool {
-        self.left.is_empty() && self.look.plan.served().all(|bridge| self.works(bridge))
+        let plan = &self.look.plan;
+        self.left.is_empty()
+            && plan.served().all(|bridge| self.works(bridge))
+            && plan.bridges.iter().all(|bridge| self.told(bridge))
     }
 }

@@ -1,10 +1,9 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use straddle_intent::memory::Memory;
-use straddle_intent::object::{NeighbourKind, Wanted};
+use straddle_intent::object::{Filter, FilterRule, NeighbourKind, Object, Wanted};
 use straddle_intent::step::Step;
-use straddle_kernel::{Journal, Turn, apply, learn, sessions_at, undo};
+use straddle_kernel::{Journal, Turn, apply, learn, rehearse, sessions_at, undo};
 
 use crate::cli::{Exit, Place};
 use crate::complaint::Complaint;
@@ -39,12 +38,13 @@ pub(crate) fn raise(site: &mut Site, place: &Place, force: bool) -> Result<Look,
     let look = site.look(place)?;
     let steps = look.steps().map_err(Complaint::Conflicts)?;
     if !force {
-        refuse_own_session(&steps, &look.memory)?;
+        refuse_own_session(&steps, &look)?;
     }
     if steps.is_empty() {
         say::line(&render::in_step(&look.plan));
         return Ok(look);
     }
+    steps.iter().filter_map(loaded).try_for_each(rehearse)?;
     let mut journal = Journal::open(&place.state_dir, &site.boot)?;
     let total = steps.len();
     let mut progress = |index: usize, step: &Step| say::line(&render::taking(index, total, step));
@@ -93,19 +93,27 @@ pub(crate) fn learn_gateways(site: &mut Site, place: &Place) -> Result<(), Compl
     Ok(())
 }
 
-/// The operator's own session must not arrive at an address that is about to move. sudo drops
-/// SSH_CONNECTION, so established connections count too.
+/// The operator's own session must not arrive at an address that is about to move, or to lead elsewhere.
+/// sudo drops SSH_CONNECTION, so established connections count too.
 ///
 /// One that had left already and was brought back by somebody is none of theirs.
-fn refuse_own_session(steps: &[Step], memory: &Memory) -> Result<(), Complaint> {
-    for step in steps {
-        let Step::Vacate(displaced) = step else { continue };
-        let address = displaced.address;
-        if memory.displaced.iter().any(|known| known.address == address) {
-            continue;
+fn refuse_own_session(steps: &[Step], look: &Look) -> Result<(), Complaint> {
+    let left = |step: &Step| match step {
+        Step::Vacate(displaced) => {
+            let known = look.memory.displaced.iter().any(|known| known.address == displaced.address);
+            (!known).then_some((displaced.address, None))
         }
-        let ssh = ssh_arrives_at(address);
-        let sessions = sessions_at(address)?;
+        Step::Create(_) | Step::Remove(_) | Step::Change { .. } | Step::Set(_) | Step::Reinstate(_) => None,
+    };
+    let present = look.live.filter.as_deref().unwrap_or_default();
+    let rules = steps.iter().filter_map(loaded).flat_map(|filter| &filter.rules);
+    let new = rules.filter(|rule| !present.contains(&rule.to_string()));
+    let diverted = new.filter_map(FilterRule::diverts);
+    for (address, ports) in steps.iter().filter_map(left).chain(diverted) {
+        let meant = |port: u16| ports.as_ref().is_none_or(|ports| ports.contains(&port));
+        let ssh = ssh_arrives_at(address).is_some_and(meant);
+        let mut sessions = sessions_at(address)?;
+        sessions.retain(|session| meant(session.port));
         if ssh || !sessions.is_empty() {
             return Err(Complaint::Sessions { address, ssh, sessions });
         }
@@ -113,8 +121,20 @@ fn refuse_own_session(steps: &[Step], memory: &Memory) -> Result<(), Complaint> 
     Ok(())
 }
 
-/// `SSH_CONNECTION`: client address, client port, server address, server port.
-fn ssh_arrives_at(address: Ipv4Addr) -> bool {
+/// The nft table that a step loads.
+fn loaded(step: &Step) -> Option<&Filter> {
+    if let Step::Create(Object::Filter(filter)) | Step::Change { to: Object::Filter(filter), .. } = step {
+        Some(filter)
+    } else {
+        None
+    }
+}
+
+/// The port of `SSH_CONNECTION`, if it arrives at this address: client address, client port, server address,
+/// server port.
+fn ssh_arrives_at(address: Ipv4Addr) -> Option<u16> {
     let connection = std::env::var("SSH_CONNECTION").unwrap_or_default();
-    connection.split(' ').nth(2).and_then(|server| server.parse().ok()) == Some(address)
+    let mut server = connection.split(' ').skip(2);
+    let here = server.next()?.parse() == Ok(address);
+    server.next()?.parse().ok().filter(|_| here)
 }

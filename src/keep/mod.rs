@@ -4,6 +4,7 @@ mod discovery;
 mod runner;
 mod service;
 mod serving;
+mod updates;
 
 pub(crate) use runner::runner;
 pub(crate) use service::{Service, ask};
@@ -27,6 +28,7 @@ use crate::site::Site;
 use discovery::{Discovery, Found};
 use service::Door;
 use serving::Serving;
+use updates::Updates;
 
 /// How long changes of the kernel may come one after another before they are looked at.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -49,6 +51,7 @@ pub(crate) struct Keeper<'a> {
     discovery: Discovery,
     /// What it has found, as told to the loops.
     found: Found,
+    updates: Updates,
     watch: Watch,
     door: Door,
     end: UnixStream,
@@ -63,6 +66,7 @@ enum Woken {
     Changed,
     Ended,
     Found,
+    Told,
 }
 
 impl<'a> Keeper<'a> {
@@ -83,6 +87,7 @@ impl<'a> Keeper<'a> {
         let found = Found::new();
         let serving = Serving::begin(&served, &found)?;
         let discovery = Discovery::begin(&served)?;
+        let updates = Updates::begin(&plan.updates, &site.endpoints)?;
         Ok(Keeper {
             place,
             site,
@@ -90,6 +95,7 @@ impl<'a> Keeper<'a> {
             served,
             discovery,
             found,
+            updates,
             serving,
             watch,
             door,
@@ -106,9 +112,12 @@ impl<'a> Keeper<'a> {
         loop {
             match self.wait()? {
                 Woken::End => break,
-                Woken::Asked => self.door.answer(self.serving.report(&self.found)),
+                Woken::Asked => {
+                    self.door.answer(self.serving.report(&self.found), self.updates.report());
+                }
                 Woken::Reload => self.reload(),
                 Woken::Found => self.take_prefixes(),
+                Woken::Told => self.take_endpoints(),
                 Woken::Changed => {
                     self.watch.drain();
                     self.look_again();
@@ -134,14 +143,15 @@ impl<'a> Keeper<'a> {
             one,
             other,
             self.discovery.fd(),
+            self.updates.fd(),
             self.watch.fd(),
         ];
         let mut fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         wait_for(&mut fds, ROUND)?;
-        let [end, reload, asked, one, other, found, changed] = fds.map(|fd| !fd.revents().is_empty());
+        let [end, reload, asked, one, other, found, told, changed] = fds.map(|fd| !fd.revents().is_empty());
         let ended = one || other;
-        if found && !(end || reload || asked || ended) {
-            return Ok(Woken::Found);
+        if (found || told) && !(end || reload || asked || ended) {
+            return Ok(if found { Woken::Found } else { Woken::Told });
         }
         // Changes come in rows: whoever comes meanwhile is served first.
         let quiet = |keeper: &mut Self| -> Result<Woken, Complaint> {
@@ -175,9 +185,44 @@ impl<'a> Keeper<'a> {
         }
         self.tell_what_is_known();
         drop(turn);
+        if self.updates.suits(&self.plan.updates) {
+            self.updates.follow(&self.plan.updates);
+        } else {
+            self.update_anew();
+        }
         if !self.plan.served().eq(&self.served) {
             self.begin_anew();
         }
+    }
+
+    /// Tells and hears for what there is by now. A key that can't be read leaves what there was.
+    fn update_anew(&mut self) {
+        match Updates::begin(&self.plan.updates, &self.site.endpoints) {
+            Ok(updates) => self.updates = updates,
+            Err(complaint) => say::aside(&render::complaint(&complaint)),
+        }
+    }
+
+    /// What another host has told is remembered, then the plan follows it.
+    fn take_endpoints(&mut self) {
+        if self.updates.ended() {
+            self.update_anew();
+        }
+        let heard = self.updates.heard();
+        let mut endpoints = self.site.endpoints.clone();
+        endpoints.extend(heard);
+        if endpoints == self.site.endpoints {
+            return;
+        }
+        for (bridge, endpoint) in &endpoints {
+            if self.site.endpoints.get(bridge) != Some(endpoint) {
+                say::line(&format!("{bridge}: the other end is {endpoint} from here on"));
+            }
+        }
+        if let Err(error) = straddle_kernel::endpoints::write(&self.place.state_dir, &endpoints) {
+            return say::aside(&render::complaint(&error.into()));
+        }
+        self.look_again();
     }
 
     fn repair(&mut self) -> Result<(), Complaint> {
@@ -244,6 +289,8 @@ impl<'a> Keeper<'a> {
             Ok(site) => {
                 self.site = site;
                 self.look_again();
+                // Keys may be others.
+                self.update_anew();
                 say::line(&format!("read {} anew", self.place.config.display()));
             }
             Err(complaint) => say::aside(&render::complaint(&complaint)),
@@ -306,8 +353,8 @@ fn signals(which: &[i32]) -> Result<UnixStream, Complaint> {
     })
 }
 
-fn is_readable(signals: &UnixStream) -> bool {
-    let mut fds = [PollFd::new(signals, PollFlags::IN)];
+fn is_readable(fd: &impl AsFd) -> bool {
+    let mut fds = [PollFd::new(fd, PollFlags::IN)];
     matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1..))
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Service {
     pub(crate) pid: u32,
     /// The counters of each bridge.
     pub(crate) counters: Vec<Value>,
+    /// What was told and heard of endpoints that change.
+    pub(crate) updates: Vec<Value>,
 }
 
 /// The listening end; its file goes when it is dropped.
@@ -54,8 +56,8 @@ impl Door {
     }
 
     /// Answers whoever has connected. One that doesn't listen to the answer has gone without it.
-    pub(super) fn answer(&self, counters: Vec<Value>) {
-        let service = Service { pid: std::process::id(), counters };
+    pub(super) fn answer(&self, counters: Vec<Value>, updates: Vec<Value>) {
+        let service = Service { pid: std::process::id(), counters, updates };
         while let Ok((stream, _)) = self.listener.accept() {
             let _ = tell(&stream, &service);
         }

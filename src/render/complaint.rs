@@ -110,7 +110,7 @@ fn unknown_host(unknown: &Unknown, known: &[String]) -> String {
 }
 
 fn own_session(address: std::net::Ipv4Addr, ssh: bool, sessions: &[Session]) -> String {
-    let mut message = format!("{address} is about to leave this host, and");
+    let mut message = format!("{address} is about to leave this host or lead elsewhere, and");
     if ssh {
         message += " your own SSH session arrives at it";
     } else {

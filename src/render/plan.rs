@@ -39,10 +39,11 @@ pub(crate) fn plan(place: &Place, plan: &Plan, notes: &[String], steps: &[Step])
 }
 
 fn bridge(bridge: &Bridge) -> String {
-    let head = format!("{}: {}\n", bold(&bridge.name), bridge.part);
+    let head = folded("", 2, &format!("{}: {}", bold(&bridge.name), bridge.part));
     head + &match &bridge.via {
         Via::Carrier(carrier) => self::carrier(carrier),
         Via::Translator(translator) => self::translator(translator),
+        Via::Awaited(awaited) => folded("  waits   ", 10, &awaited.why),
     }
 }
 

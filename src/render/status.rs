@@ -4,6 +4,7 @@ use anstyle::AnsiColor;
 use serde_json::{Value, json};
 use straddle_intent::plan::{Bridge, Translator, Via};
 use straddle_serve::translator::Loss;
+use straddle_serve::update::Reason as Told;
 use straddle_xlat::Reason;
 
 use crate::commands::Status;
@@ -25,14 +26,19 @@ pub(crate) fn status(status: &Status) -> String {
     };
     for bridge in &plan.bridges {
         let word = if status.left.is_empty() { good("in step") } else { bad("not in step") };
-        out += &format!("\n{}: {}\n  {word}, MTU {}\n", bold(&bridge.name), bridge.part, mtu(bridge));
+        let head = format!("{}: {}", bold(&bridge.name), bridge.part);
+        out += &format!("\n{}  {word}{}\n", folded("", 2, &head), mtu(bridge));
         match (&bridge.via, status.counters(bridge)) {
             (Via::Carrier(carrier), Some(counted)) => out += &counters(&counted, carrier.mtu.value),
             (Via::Translator(translator), counted) => {
                 out += &fast::status(translator, status.fast(bridge), counted.as_ref());
                 out += &counted.map(|counted| translated(translator, &counted)).unwrap_or_default();
             }
+            (Via::Awaited(awaited), _) => out += &folded("  ", 4, &awaited.why),
             (Via::Carrier(_), None) => {}
+        }
+        if let Some(update) = status.update(bridge) {
+            out += &self::update(update);
         }
     }
     if !status.left.is_empty() {
@@ -48,10 +54,11 @@ pub(crate) fn status(status: &Status) -> String {
 
 fn mtu(bridge: &Bridge) -> String {
     match &bridge.via {
-        Via::Carrier(carrier) => carrier.mtu.value.to_string(),
+        Via::Carrier(carrier) => format!(", MTU {}", carrier.mtu.value),
         Via::Translator(translator) => {
-            format!("{} in IPv4, {} in IPv6", translator.config.mtu4, translator.config.mtu6)
+            format!(", MTU {} in IPv4, {} in IPv6", translator.config.mtu4, translator.config.mtu6)
         }
+        Via::Awaited(_) => String::new(),
     }
 }
 
@@ -85,6 +92,30 @@ fn translated(translator: &Translator, counted: &Value) -> String {
     out
 }
 
+/// What was told or heard of an endpoint that changes.
+fn update(update: &Value) -> String {
+    let endpoint = update["endpoint"].as_str().unwrap_or("unknown");
+    let ago = |key: &str| update[key].as_u64().map(|then| format!("{} s ago", now().saturating_sub(then)));
+    let line = match (update.get("acknowledged_at").is_some(), ago("acknowledged_at"), ago("told_at")) {
+        (true, Some(ago), _) => format!("endpoint {endpoint}, acknowledged by the other end {ago}"),
+        (true, None, _) => format!("endpoint {endpoint}, {} by the other end", bad("not acknowledged")),
+        (false, _, Some(ago)) => format!("the other end is {endpoint}, told {ago}"),
+        (false, _, None) => format!("the other end is {endpoint}, told before this start"),
+    };
+    let mut out = folded("  ", 4, &line);
+    out += &update["trouble"].as_str().map(|trouble| folded("  ", 4, trouble)).unwrap_or_default();
+    for count in update["messages"].as_array().into_iter().flatten() {
+        let name = count[0].as_str().unwrap_or_default();
+        let meaning = Told::ALL.iter().find(|reason| reason.name() == name).map(|reason| reason.describe());
+        out += &folded("  ", 4, &format!("{name} {}: {}", count[1], meaning.unwrap_or_default()));
+    }
+    out
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 fn counters(counted: &Value, mtu: u32) -> String {
     let number = |key: &str| counted[key].as_u64().unwrap_or(0);
     let mut out = format!(
@@ -103,8 +134,7 @@ fn counters(counted: &Value, mtu: u32) -> String {
         out += &format!("  dropped {}: {}\n", drop[1], drop[0].as_str().unwrap_or_default());
     }
     if let Some(then) = counted["no_tunnel_at"].as_u64() {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let ago = now.saturating_sub(then);
+        let ago = now().saturating_sub(then);
         out += &folded(
             "  ",
             2,
@@ -146,8 +176,14 @@ pub(crate) fn status_json(status: &Status) -> String {
         .iter()
         .map(|bridge| {
             let counters = status.counters(bridge);
-            let fast = status.fast(bridge);
-            json!({"bridge": bridge, "in_step": status.left.is_empty(), "counters": counters, "fast": fast})
+            let (fast, update) = (status.fast(bridge), status.update(bridge));
+            json!({
+                "bridge": bridge,
+                "in_step": status.left.is_empty(),
+                "counters": counters,
+                "fast": fast,
+                "update": update,
+            })
         })
         .collect();
     let value = json!({

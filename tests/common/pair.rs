@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 use straddle_encap::Kind;
 use straddle_intent::object::{
-    Address, Chain, Filter, FilterRule, Link, LinkKind, Match, Object, Origin, Raw, Tunnel, Verdict,
+    Address, Chain, Filter, FilterRule, Link, LinkKind, Match, Object, Tunnel, Verdict,
 };
 use straddle_intent::step::Step;
 use straddle_kernel::{Kernel, Live, open_queues};
@@ -108,7 +108,7 @@ fn end(kind: Kind, make: Make, local: IpAddr, remote: IpAddr, number: u8) -> End
     for net in [format!("10.99.0.{number}/30"), format!("fd99::{number}/64")] {
         let net: IpNet = net.parse().unwrap();
         // The kernel's ip6tnl of mode ipip6 takes IPv4 alone, its sit IPv6 alone; an address does not mind.
-        let address = Address { dev: DEVICE.into(), net, origin: Origin::Straddle, raw: Raw::default() };
+        let address = Address::ours(DEVICE, net);
         kernel.execute(&Step::Create(Object::Address(address))).unwrap();
     }
     match make {

@@ -55,7 +55,7 @@ fn usable(source: Ipv4Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::object::{Link, LinkKind, Raw};
+    use crate::object::{Link, LinkKind};
 
     use super::*;
 
@@ -71,7 +71,7 @@ mod tests {
     fn address(words: &str) -> Address {
         let (net, dev) = words.split_once(" dev ").unwrap();
         let origin = if dev.starts_with("st-") { Origin::Straddle } else { DHCP };
-        Address { dev: dev.into(), net: net.parse().unwrap(), origin, raw: Raw::default() }
+        Address { origin, ..Address::ours(dev, net.parse().unwrap()) }
     }
 
     /// `default [via GATEWAY] [dev DEV] [src SOURCE] [table TABLE] [metric METRIC] [unreachable] [ours]`, or

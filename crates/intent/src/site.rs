@@ -129,7 +129,12 @@ fn own_address(model: &Model, host: &Host, live: &Snapshot) -> Option<Diagnostic
 fn kernel_lacks(model: &Model, host: &Host, offers: &Offers) -> Option<Diagnostic> {
     let choice = host.backend.as_ref().filter(|choice| choice.value == BackendChoice::Kernel)?;
     let ends_here = |borrow: &&Borrow| [&borrow.lender.host, &borrow.borrower.host].contains(&&host.name);
-    let kinds = model.borrows.iter().filter(ends_here).map(|borrow| borrow.kind);
+    let published = model
+        .publishes
+        .iter()
+        .filter(|publish| [&publish.from.host, &publish.to.host].contains(&&host.name))
+        .map(|publish| publish.kind);
+    let kinds = model.borrows.iter().filter(ends_here).map(|borrow| borrow.kind).chain(published);
     let kinds = kinds.filter(|kind| offers.knows(*kind));
     let (kind, why) = kinds.into_iter().find_map(|kind| offers.refusal(kind).map(|why| (kind, why)))?;
     let message = format!("this kernel has no {}: {why}", kind_word(kind));

@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub filter: Option<Vec<String>>,
     /// The programs of ours in front of devices.
     pub fast: Vec<FastPath>,
+    /// Others' nft chains that drop what they don't accept of passing packets, as `nft list chain` takes them.
+    pub barriers: Vec<String>,
     /// The sysctls that were asked for and exist.
     pub sysctls: BTreeMap<SysctlKey, String>,
 }

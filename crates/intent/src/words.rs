@@ -1,8 +1,8 @@
 //! Steps in the words of ip(8), sysctl(8) and nft(8).
 
 use crate::object::{
-    Address, Displaced, FastPath, FilterRule, Format, Link, LinkKind, MAIN, Neighbour, NeighbourKind, Object,
-    Route, RouteKind, Rule, Selector, Tunnel,
+    Address, Chain, Displaced, FastPath, FilterRule, Format, Link, LinkKind, MAIN, Neighbour, NeighbourKind,
+    Object, Origin, Route, RouteKind, Rule, Selector, Tunnel,
 };
 use crate::step::Step;
 
@@ -61,7 +61,9 @@ fn added(object: &Object) -> Vec<String> {
         Object::Rule(rule) => vec![format!("ip rule add {}", self::rule(rule))],
         Object::Neighbour(neighbour) => vec![format!("ip neigh add {}", self::neighbour(neighbour))],
         Object::Filter(filter) => {
-            let mut lines = vec!["nft add table inet straddle, chains forward and output:".to_string()];
+            let used = |chain: &Chain| filter.rules.iter().any(|rule| rule.chain == *chain);
+            let chains: Vec<&str> = Chain::ALL.into_iter().filter(used).map(Chain::word).collect();
+            let mut lines = vec![format!("nft add table inet straddle, chains {}:", chains.join(", "))];
             lines.extend(filter.rules.iter().map(filter_rule));
             lines
         }
@@ -147,7 +149,9 @@ fn tunnel(tunnel: &Tunnel) -> String {
 
 /// As `ip addr add` takes it.
 pub fn address(address: &Address) -> String {
-    format!("{} dev {}", address.net, address.dev)
+    let preferred =
+        if address.deprecated && address.origin == Origin::Straddle { " preferred_lft 0" } else { "" };
+    format!("{} dev {}{preferred}", address.net, address.dev)
 }
 
 /// As `ip route add` takes it.
@@ -180,6 +184,7 @@ pub fn rule(rule: &Rule) -> String {
     let selector = match &rule.selector {
         Selector::Incoming(dev) => format!("iif {dev}"),
         Selector::From(net) => format!("from {}", net.addr()),
+        Selector::Marked(mark) => format!("fwmark {mark}"),
         Selector::Other => "…".into(),
     };
     let table = if rule.table == MAIN { "main".to_string() } else { rule.table.to_string() };

@@ -11,7 +11,7 @@ use straddle_intent::diff::diff;
 use straddle_intent::memory::Memory;
 use straddle_intent::model::{self, Model};
 use straddle_intent::object::Wanted;
-use straddle_intent::plan::{Facts, Offers, Via, plan};
+use straddle_intent::plan::{Endpoints, Facts, Offers, Via, plan};
 use straddle_intent::snapshot::Snapshot;
 use straddle_intent::{site, words};
 
@@ -55,7 +55,14 @@ fn outcome(case: &Path) -> Vec<(String, String)> {
         return vec![("errors".into(), String::new())];
     };
     let live: Snapshot = toml::from_str(&live).unwrap_or_else(|error| panic!("{}: {error}", case.display()));
-    on_host(&text, &model, &live, &offers(case))
+    on_host(&text, &model, &live, &offers(case), &endpoints(case))
+}
+
+/// What other hosts have told: `BRIDGE ADDRESS` on each line of a file `endpoints`.
+fn endpoints(case: &Path) -> Endpoints {
+    let told = fs::read_to_string(case.join("endpoints")).unwrap_or_default();
+    let one = |line: &str| line.split_once(' ').map(|(name, told)| (name.into(), told.parse().unwrap()));
+    told.lines().filter_map(one).collect()
 }
 
 /// A kernel without tunnel devices, unless the case has a file `kernel-has`: a word on each line. Without the file
@@ -72,7 +79,13 @@ fn offers(case: &Path) -> Offers {
     Offers(words.map(one).collect())
 }
 
-fn on_host(text: &str, model: &Model, live: &Snapshot, offers: &Offers) -> Vec<(String, String)> {
+fn on_host(
+    text: &str,
+    model: &Model,
+    live: &Snapshot,
+    offers: &Offers,
+    endpoints: &Endpoints,
+) -> Vec<(String, String)> {
     let host = match site::identify(model, None, live) {
         Ok(host) => host,
         Err(unknown) => return vec![("errors".into(), format!("{unknown:?}\n"))],
@@ -82,7 +95,8 @@ fn on_host(text: &str, model: &Model, live: &Snapshot, offers: &Offers) -> Vec<(
         return vec![("errors".into(), errors(text, &found))];
     }
     let memory = Memory::default();
-    let plan = plan(model, &host.name, &Facts { live, memory: &memory, offers, seed: 0x5eed });
+    let facts = Facts { live, memory: &memory, offers, seed: 0x5eed, endpoints };
+    let plan = plan(model, &host.name, &facts);
     let wanted: String = plan.wanted.iter().map(|wanted| format!("{}\n", line(wanted))).collect();
     let steps = match diff(&plan, live, &memory) {
         Ok(steps) => {
@@ -115,6 +129,7 @@ fn on_host(text: &str, model: &Model, live: &Snapshot, offers: &Offers) -> Vec<(
                 };
                 format!("{}: {}; MTU {mtu4} in IPv4, {mtu6} in IPv6{fast}\n", b.name, b.part)
             }
+            Via::Awaited(awaited) => format!("{}: {}; {}\n", b.name, b.part, awaited.why),
         })
         .collect();
     let notes: String = plan.notes(live).iter().map(|note| format!("note: {note}\n")).collect();

@@ -3,6 +3,7 @@
 
 mod apply;
 mod boot;
+pub mod endpoints;
 mod error;
 pub mod fast;
 mod journal;
@@ -32,7 +33,7 @@ pub use turn::Turn;
 pub use twin::Twin;
 pub use watch::Watch;
 
-use straddle_intent::object::SysctlKey;
+use straddle_intent::object::{Filter, SysctlKey};
 use straddle_intent::snapshot::Snapshot;
 use straddle_intent::step::Step;
 
@@ -49,4 +50,12 @@ pub trait Kernel {
     /// # Errors
     /// When the kernel refuses. The step may then be half done; its inverse is safe to take.
     fn execute(&mut self, step: &Step) -> Result<Step, Error>;
+}
+
+/// Has nft and the kernel say whether they would take this table; nothing is changed.
+///
+/// # Errors
+/// With their words, when they would not.
+pub fn rehearse(filter: &Filter) -> Result<(), Error> {
+    nft::check(filter)
 }

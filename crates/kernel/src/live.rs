@@ -259,6 +259,7 @@ impl Kernel for Live {
             neighbours: neighbour::dump(&mut self.socket, &names)?,
             filter: nft::read()?,
             fast: fast::dump(&mut self.socket, &links, &names)?,
+            barriers: nft::barriers()?,
             sysctls: values,
             links,
         })

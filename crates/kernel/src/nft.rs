@@ -1,7 +1,10 @@
 //! Our one nft table, written and read as JSON (libnftables-json(5)).
 
+use std::net::Ipv4Addr;
+
 use nftables::helper::{DEFAULT_NFT, NftablesError, apply_ruleset_raw, get_current_ruleset_raw};
 use serde_json::{Value, json};
+use straddle_intent::model::Transport;
 use straddle_intent::object::{Chain, Filter, FilterRule, Match, Verdict};
 
 use crate::Error;
@@ -9,6 +12,10 @@ use crate::Error;
 const TABLE: &str = "straddle";
 /// `NF_IP_PRI_MANGLE`: before the rules of a firewall.
 const PRIORITY: i32 = -150;
+/// `NF_IP_PRI_NAT_DST`.
+const DNAT: i32 = -100;
+/// `NF_IP_PRI_NAT_SRC`.
+const SNAT: i32 = 100;
 
 /// The comments of the rules in the table of our name; none where there is no such table.
 pub(crate) fn read() -> Result<Option<Vec<String>>, Error> {
@@ -24,49 +31,115 @@ pub(crate) fn read() -> Result<Option<Vec<String>>, Error> {
     Ok(Some(rules.map(|rule| rule["comment"].as_str().unwrap_or_default().to_string()).collect()))
 }
 
+/// Others' chains at the forward hook that drop what they don't accept.
+pub(crate) fn barriers() -> Result<Vec<String>, Error> {
+    let listed = match get_current_ruleset_raw(DEFAULT_NFT, ["list", "chains"]) {
+        Ok(listed) => listed,
+        Err(NftablesError::NftExecution { .. }) => return Ok(Vec::new()),
+        Err(error) => return Err(refused(error)),
+    };
+    let listed: Value = serde_json::from_str(&listed).map_err(|error| Error::Nft(error.to_string()))?;
+    let objects = listed["nftables"].as_array().cloned().unwrap_or_default();
+    let chains = objects.iter().filter_map(|object| object.get("chain"));
+    let dropping = chains.filter(|chain| {
+        chain["hook"] == "forward"
+            && chain["policy"] == "drop"
+            && (chain["family"] == "inet" || chain["family"] == "ip")
+            && chain["table"] != TABLE
+    });
+    let word = |chain: &Value, key: &str| chain[key].as_str().unwrap_or_default().to_string();
+    Ok(dropping.map(|chain| ["family", "table", "name"].map(|key| word(chain, key)).join(" ")).collect())
+}
+
 /// Loads the table as a whole, in one transaction, in the place of what it held.
 pub(crate) fn load(filter: &Filter) -> Result<(), Error> {
+    run(objects(filter), &["-j", "-f", "-"])
+}
+
+/// Has nft and the kernel say whether they would take the table; nothing is changed.
+pub(crate) fn check(filter: &Filter) -> Result<(), Error> {
+    run(objects(filter), &["-c", "-j", "-f", "-"])
+}
+
+fn objects(filter: &Filter) -> Vec<Value> {
     let table = json!({"table": {"family": "inet", "name": TABLE}});
-    let chain = |name: &str| {
-        json!({"add": {"chain": {
-            "family": "inet", "table": TABLE, "name": name,
-            "type": "filter", "hook": name, "prio": PRIORITY, "policy": "accept",
-        }}})
-    };
     let mut objects = vec![json!({"add": table}), json!({"delete": table}), json!({"add": table})];
-    objects.extend([Chain::Forward, Chain::Output].map(|hook| chain(word(hook))));
+    // A chain of connections has the kernel track them: it is there only for rules.
+    let used = |chain: &Chain| filter.rules.iter().any(|rule| rule.chain == *chain);
+    objects.extend(Chain::ALL.into_iter().filter(used).map(chain));
     objects.extend(filter.rules.iter().map(|rule| json!({"add": {"rule": self::rule(rule)}})));
-    run(objects)
+    objects
+}
+
+fn chain(chain: Chain) -> Value {
+    let (kind, hook, priority) = match chain {
+        Chain::Forward => ("filter", "forward", PRIORITY),
+        Chain::Output => ("filter", "output", PRIORITY),
+        Chain::Input => ("filter", "input", PRIORITY),
+        Chain::Mark => ("filter", "prerouting", PRIORITY),
+        Chain::Reroute => ("route", "output", PRIORITY),
+        Chain::Dnat => ("nat", "prerouting", DNAT),
+        Chain::Snat => ("nat", "postrouting", SNAT),
+    };
+    json!({"add": {"chain": {
+        "family": "inet", "table": TABLE, "name": chain.word(),
+        "type": kind, "hook": hook, "prio": priority, "policy": "accept",
+    }}})
 }
 
 /// Deletes the table.
 pub(crate) fn delete() -> Result<(), Error> {
     let table = json!({"table": {"family": "inet", "name": TABLE}});
-    run(vec![json!({"add": table}), json!({"delete": table})])
+    run(vec![json!({"add": table}), json!({"delete": table})], &["-j", "-f", "-"])
 }
 
-fn run(objects: Vec<Value>) -> Result<(), Error> {
+fn run(objects: Vec<Value>, words: &[&str]) -> Result<(), Error> {
     let ruleset = json!({"nftables": objects}).to_string();
-    apply_ruleset_raw(&ruleset, DEFAULT_NFT, ["-j", "-f", "-"]).map(drop).map_err(refused)
+    apply_ruleset_raw(&ruleset, DEFAULT_NFT, words).map(drop).map_err(refused)
 }
 
 fn rule(rule: &FilterRule) -> Value {
     let mut expressions: Vec<Value> = rule.matches.iter().flat_map(matched).collect();
-    expressions.push(match rule.verdict {
+    expressions.extend(done(&rule.verdict));
+    json!({"family": "inet", "table": TABLE, "chain": rule.chain.word(), "comment": rule.to_string(), "expr": expressions})
+}
+
+fn done(verdict: &Verdict) -> Vec<Value> {
+    let set = |key: Value, value: Value| json!({"mangle": {"key": key, "value": value}});
+    let one = match verdict {
         Verdict::Accept => json!({"accept": null}),
         Verdict::Drop => json!({"drop": null}),
         Verdict::ClampMss(size) => {
-            json!({"mangle": {"key": {"tcp option": {"name": "maxseg", "field": "size"}}, "value": size}})
+            set(json!({"tcp option": {"name": "maxseg", "field": "size"}}), json!(size))
         }
-    });
-    json!({"family": "inet", "table": TABLE, "chain": word(rule.chain), "comment": rule.to_string(), "expr": expressions})
+        Verdict::Dnat(address) => json!({"dnat": {"family": "ip", "addr": address}}),
+        Verdict::DnatPorts(transport, first, last, address, inner) => {
+            let ports = matched(&Match::Ports(*transport, *first, *last));
+            let onto = json!({"dnat": dnat(*transport, (*first, *last), *address, *inner)});
+            return ports.into_iter().chain([onto]).collect();
+        }
+        Verdict::Snat(address) => json!({"snat": {"family": "ip", "addr": address}}),
+        Verdict::Masquerade => json!({"masquerade": null}),
+        Verdict::MarkConnection(mark) => set(json!({"ct": {"key": "mark"}}), json!(mark)),
+        Verdict::MarkPacket(mark) => set(json!({"meta": {"key": "mark"}}), json!(mark)),
+    };
+    vec![one]
 }
 
-fn word(chain: Chain) -> &'static str {
-    match chain {
-        Chain::Forward => "forward",
-        Chain::Output => "output",
+/// Ports that stay are not named. A range that moves is a map: of a range as such the kernel takes any port.
+fn dnat(transport: Transport, (first, last): (u16, u16), address: Ipv4Addr, inner: u16) -> Value {
+    if first == inner {
+        return json!({"family": "ip", "addr": address});
     }
+    if first == last {
+        return json!({"family": "ip", "addr": address, "port": inner});
+    }
+    let pairs: Vec<Value> = (first..=last).zip(inner..).map(|(outer, inner)| json!([outer, inner])).collect();
+    json!({"family": "ip", "addr": address, "port": {"map": {"key": port(transport), "data": {"set": pairs}}}})
+}
+
+fn port(transport: Transport) -> Value {
+    json!({"payload": {"protocol": transport.word(), "field": "dport"}})
 }
 
 fn matched(part: &Match) -> Vec<Value> {
@@ -75,8 +148,20 @@ fn matched(part: &Match) -> Vec<Value> {
     let ip = |field: &str| json!({"payload": {"protocol": "ip", "field": field}});
     let one = match part {
         Match::In(dev) => equal(meta("iifname"), json!(dev)),
+        Match::NotIn(dev) => {
+            json!({"match": {"op": "!=", "left": meta("iifname"), "right": dev}})
+        }
+        Match::Ports(transport, first, last) if first == last => equal(port(*transport), json!(first)),
+        Match::Ports(transport, first, last) => equal(port(*transport), json!({"range": [first, last]})),
+        Match::Redirected => within("status", json!("dnat")),
+        Match::Known => within("state", json!(["established", "related"])),
+        Match::Marked(mark) => equal(json!({"ct": {"key": "mark"}}), json!(mark)),
         Match::Out(dev) => equal(meta("oifname"), json!(dev)),
         Match::Source(address) => equal(ip("saddr"), json!(address)),
+        Match::Within(net) => {
+            let prefix = json!({"prefix": {"addr": net.network(), "len": net.prefix_len()}});
+            equal(ip("saddr"), prefix)
+        }
         Match::Destination(address) => equal(ip("daddr"), json!(address)),
         Match::Ipv4 => equal(meta("nfproto"), json!("ipv4")),
         Match::Ipv6 => equal(meta("nfproto"), json!("ipv6")),
@@ -97,6 +182,11 @@ fn matched(part: &Match) -> Vec<Value> {
         }
     };
     vec![one]
+}
+
+/// One of these of a connection.
+fn within(key: &str, values: Value) -> Value {
+    json!({"match": {"op": "in", "left": {"ct": {"key": key}}, "right": values}})
 }
 
 /// An ICMP error of this type and code, with these bytes at these bits of it.

@@ -8,7 +8,7 @@ use straddle_intent::diff::diff;
 use straddle_intent::memory::Memory;
 use straddle_intent::model;
 use straddle_intent::object::{Link, LinkKind, Object};
-use straddle_intent::plan::{Facts, Offers, Plan, plan};
+use straddle_intent::plan::{Endpoints, Facts, Offers, Plan, plan};
 use straddle_intent::site::identify;
 use straddle_intent::snapshot::Snapshot;
 use straddle_intent::step::Step;
@@ -21,6 +21,7 @@ struct Story {
     host: String,
     start: Snapshot,
     offers: Offers,
+    endpoints: Endpoints,
 }
 
 fn stories() -> Vec<Story> {
@@ -41,13 +42,17 @@ fn story(case: &Path) -> Option<Story> {
     let why = (!case.join("kernel-has").exists()).then(|| "none here".to_string());
     let words = ["ip6gre", "ip6tnl", "sit", Offers::FAST_PATH];
     let offers = Offers(words.map(|word| (word, why.clone())).into_iter().collect());
-    let story = Story { offers, name: case.file_name()?.to_str()?.into(), host, model, start };
+    let told = fs::read_to_string(case.join("endpoints")).unwrap_or_default();
+    let told = told.lines().filter_map(|line| line.split_once(' '));
+    let endpoints = told.map(|(name, address)| (name.into(), address.parse().unwrap())).collect();
+    let story = Story { offers, endpoints, name: case.file_name()?.to_str()?.into(), host, model, start };
     story.steps(&story.start, &Memory::default()).is_ok().then_some(story)
 }
 
 impl Story {
     fn plan(&self, live: &Snapshot, memory: &Memory) -> Plan {
-        plan(&self.model, &self.host, &Facts { live, memory, offers: &self.offers, seed: 0x5eed })
+        let (offers, endpoints) = (&self.offers, &self.endpoints);
+        plan(&self.model, &self.host, &Facts { live, memory, offers, seed: 0x5eed, endpoints })
     }
 
     fn steps(&self, live: &Snapshot, memory: &Memory) -> Result<Vec<Step>, ()> {

@@ -1,6 +1,7 @@
 //! The only packet loops. What they are given is open already (tun queues); they change nothing of
 //! the kernel's configuration.
 
+mod bucket;
 pub mod carrier;
 mod counters;
 pub mod discover;
@@ -10,6 +11,7 @@ mod mmsg;
 mod raw;
 mod stop;
 pub mod translator;
+pub mod update;
 
 pub use counters::Report;
 pub use error::Error;

@@ -5,6 +5,7 @@ mod clat;
 mod diagnostic;
 mod host;
 mod prefix;
+mod publish;
 mod section;
 mod siit;
 mod translation;
@@ -15,6 +16,7 @@ pub use clat::Clat;
 pub use diagnostic::Diagnostic;
 pub use host::Host;
 pub use prefix::translation as translation_prefix;
+pub use publish::{EndpointWord, Ports, Publish};
 pub(crate) use section::suggestion;
 pub use siit::Siit;
 pub use translation::Translation;
@@ -42,13 +44,15 @@ pub struct Config {
     pub hosts: Vec<Host>,
     /// `[[borrow]]`, in the order of the file.
     pub borrows: Vec<Borrow>,
+    /// `[[publish]]`, in the order of the file.
+    pub publishes: Vec<Publish>,
     /// `[[siit]]`, in the order of the file.
     pub siits: Vec<Siit>,
     /// `[[clat]]`, in the order of the file.
     pub clats: Vec<Clat>,
 }
 
-const TOP_KEYS: &[&str] = &["host", "borrow", "siit", "clat"];
+const TOP_KEYS: &[&str] = &["host", "borrow", "publish", "siit", "clat"];
 
 /// Reads the file. What could be understood is returned beside all that could not.
 pub fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
@@ -62,6 +66,9 @@ pub fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
     if let Some(entry) = root.get_ref().get("borrow") {
         config.borrows = entries(&mut reader, "borrow", entry, borrow::KEYS, borrow::read);
     }
+    if let Some(entry) = root.get_ref().get("publish") {
+        config.publishes = entries(&mut reader, "publish", entry, publish::KEYS, publish::read);
+    }
     if let Some(entry) = root.get_ref().get("siit") {
         config.siits = entries(&mut reader, "siit", entry, siit::KEYS, siit::read);
     }
@@ -72,7 +79,7 @@ pub fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
         reader.add(
             0..0,
             "the file describes no bridge",
-            "describe the hosts as [host.NAME] and a bridge as [[borrow]], [[siit]] or [[clat]]",
+            "describe the hosts as [host.NAME] and a bridge as [[borrow]], [[publish]], [[siit]] or [[clat]]",
         );
     }
     (config, reader.finish())

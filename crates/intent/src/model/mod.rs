@@ -4,12 +4,14 @@ mod borrow;
 mod clat;
 mod host;
 mod names;
+mod publish;
 mod siit;
 mod translation;
 
 pub use borrow::{Borrow, CarrierKind, End};
 pub use clat::{Address6, Clat, Prefix64};
 pub use host::{BackendChoice, Host};
+pub use publish::{Endpoint, Forwarding, Publish, Share, Side, Transport, UPDATE_PORT, Update, derived};
 pub use siit::Siit;
 pub use translation::{FastChoice, Translation};
 
@@ -22,6 +24,8 @@ pub struct Model {
     pub hosts: Vec<Host>,
     /// Every `[[borrow]]`.
     pub borrows: Vec<Borrow>,
+    /// Every `[[publish]]`.
+    pub publishes: Vec<Publish>,
     /// Every `[[siit]]`.
     pub siits: Vec<Siit>,
     /// Every `[[clat]]`.
@@ -33,7 +37,8 @@ impl Model {
     pub fn bridges(&self) -> impl Iterator<Item = &str> {
         let borrows = self.borrows.iter().map(|borrow| borrow.name.as_str());
         let siits = self.siits.iter().map(|siit| siit.name.as_str());
-        borrows.chain(siits).chain(self.clats.iter().map(|clat| clat.name.as_str()))
+        let publishes = self.publishes.iter().map(|publish| publish.name.as_str());
+        borrows.chain(publishes).chain(siits).chain(self.clats.iter().map(|clat| clat.name.as_str()))
     }
 }
 
@@ -58,6 +63,7 @@ fn build(config: &Config, found: &mut Vec<Diagnostic>) -> Model {
     Model {
         hosts: config.hosts.iter().filter_map(Host::from_config).collect(),
         borrows: borrow::build(config, found),
+        publishes: publish::build(config, found),
         siits: siit::build(config, found),
         clats: clat::build(config, found),
     }

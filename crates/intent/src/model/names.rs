@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::config::{Config, Diagnostic, Spanned};
 
-use super::{borrow, clat, siit};
+use super::{borrow, clat, publish, siit};
 
 struct Named<'a> {
     recipe: &'static str,
@@ -18,7 +18,8 @@ struct Named<'a> {
 }
 
 pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
-    let mut bridges: Vec<Named<'_>> = borrows(config).chain(siits(config)).chain(clats(config)).collect();
+    let tunnels = borrows(config).chain(publishes(config));
+    let mut bridges: Vec<Named<'_>> = tunnels.chain(siits(config)).chain(clats(config)).collect();
     bridges.sort_by_key(|bridge| bridge.span.start);
     for (index, bridge) in bridges.iter().enumerate() {
         let clash = bridges.iter().take(index).find_map(|other| bridge.clash(other));
@@ -30,10 +31,13 @@ impl Named<'_> {
     fn clash(&self, other: &Self) -> Option<Diagnostic> {
         let named = self.given || other.given;
         // Two without names in other recipes say the same thing twice, which has words of its own.
-        if self.name == other.name && (named || self.recipe == "siit") {
+        let entries_alike = ["siit", "publish"].contains(&self.recipe);
+        if self.name == other.name && (named || entries_alike) {
             let help = match (self.given, other.given) {
                 (true, true) => "give each its own name",
-                (true, false) => "write another name: a bridge without one is called after its host",
+                (true, false) => {
+                    "write another name: a bridge without one is called after its host or address"
+                }
                 (false, _) => "add a name of its own, such as name = \"second\"",
             };
             let message = format!("two bridges are called `{}`", self.name);
@@ -62,6 +66,23 @@ fn borrows(config: &Config) -> impl Iterator<Item = Named<'_>> {
             given: entry.name.is_some(),
             name: borrow::name(entry, address),
             device: borrow::device(entry, address),
+            hosts: hosts.collect(),
+        })
+    })
+}
+
+fn publishes(config: &Config) -> impl Iterator<Item = Named<'_>> {
+    config.publishes.iter().filter_map(|entry| {
+        let address = entry.address.as_ref();
+        let span = span(entry.name.as_ref()).or(address.map(|address| address.span.clone()))?;
+        let hosts = [&entry.from, &entry.to].into_iter().flatten().map(|host| host.value.as_str());
+        let address = address.map_or(std::net::Ipv4Addr::UNSPECIFIED, |address| address.value);
+        Some(Named {
+            recipe: "publish",
+            span,
+            given: entry.name.is_some(),
+            name: publish::name(entry, address),
+            device: publish::device(entry, address),
             hosts: hosts.collect(),
         })
     })

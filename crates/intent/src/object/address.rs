@@ -10,6 +10,12 @@ pub struct Address {
     pub dev: String,
     /// Address and prefix length.
     pub net: IpNet,
+    /// Whether it is never chosen as a source while the host has another (a preferred lifetime of 0).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deprecated: bool,
+    /// Whether it changes by itself, for privacy (RFC 8981).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub temporary: bool,
     /// Who made it.
     #[serde(default)]
     pub origin: Origin,
@@ -19,6 +25,18 @@ pub struct Address {
 }
 
 impl Address {
+    /// An address of ours.
+    pub fn ours(dev: &str, net: IpNet) -> Address {
+        Address {
+            dev: dev.into(),
+            net,
+            deprecated: false,
+            temporary: false,
+            origin: Origin::Straddle,
+            raw: Raw::default(),
+        }
+    }
+
     /// Whether both are the same address on the same device.
     pub fn same_as(&self, other: &Address) -> bool {
         self.dev == other.dev && self.net == other.net

@@ -1,7 +1,11 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
+
+use crate::model::Transport;
 
 /// Our nft table: a chain at each hook, loaded as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +37,16 @@ pub enum Chain {
     Forward,
     /// Those of this host's own.
     Output,
+    /// Those for this host itself.
+    Input,
+    /// All that come in, before their way is looked up; marks are set here.
+    Mark,
+    /// This host's own; a mark that is set here has their way looked up again.
+    Reroute,
+    /// The first of each connection that comes in: where it is for.
+    Dnat,
+    /// The first of each connection that goes out: where it is from.
+    Snat,
 }
 
 /// What a rule looks at.
@@ -41,12 +55,18 @@ pub enum Chain {
 pub enum Match {
     /// The device it came in by.
     In(String),
+    /// Any other device than this one that it came in by.
+    NotIn(String),
     /// The device it leaves by.
     Out(String),
     /// IPv4 source.
     Source(Ipv4Addr),
+    /// IPv4 source inside a network.
+    Within(Ipv4Net),
     /// IPv4 destination.
     Destination(Ipv4Addr),
+    /// Destination ports of a protocol, both ends included.
+    Ports(Transport, u16, u16),
     /// IPv4 at all.
     Ipv4,
     /// IPv6 at all.
@@ -63,6 +83,12 @@ pub enum Match {
     UnreachableAbout4(u8),
     /// The opening packets of a TCP connection.
     TcpSyn,
+    /// A connection whose destination was changed on this host, either way, or an error about one.
+    Redirected,
+    /// A connection that has been seen before, or an error about one.
+    Known,
+    /// A connection that bears this mark.
+    Marked(u32),
 }
 
 /// What a rule does.
@@ -75,39 +101,133 @@ pub enum Verdict {
     Drop,
     /// Lowers the maximum segment size to this many bytes, where it is larger.
     ClampMss(u16),
+    /// Sends the connection to this address.
+    Dnat(Ipv4Addr),
+    /// Sends those to ports from the first on to this address, ports from the last on.
+    DnatPorts(Transport, u16, u16, Ipv4Addr, u16),
+    /// Has the connection come from this address.
+    Snat(Ipv4Addr),
+    /// Has it come from the address of the device that it leaves by.
+    Masquerade,
+    /// Marks the connection.
+    MarkConnection(u32),
+    /// Marks the packet.
+    MarkPacket(u32),
 }
 
 /// How the comment of each of our rules begins.
 pub const MARK: &str = "straddle ";
 
+/// Bytes that a comment has room for (`NFTNL_UDATA_COMMENT_MAXLEN`, with its end).
+pub const MAX_COMMENT: usize = 127;
+
+impl Chain {
+    /// Every chain, as the kernel meets them.
+    pub const ALL: [Chain; 7] =
+        [Chain::Forward, Chain::Output, Chain::Input, Chain::Mark, Chain::Reroute, Chain::Dnat, Chain::Snat];
+
+    /// Its name in our table.
+    pub fn word(self) -> &'static str {
+        match self {
+            Chain::Forward => "forward",
+            Chain::Output => "output",
+            Chain::Input => "input",
+            Chain::Mark => "mark",
+            Chain::Reroute => "reroute",
+            Chain::Dnat => "dnat",
+            Chain::Snat => "snat",
+        }
+    }
+}
+
+impl FilterRule {
+    /// The address whose new connections, from wherever, this rule sends away from this host, and which of its
+    /// TCP ports; all of them where it names none.
+    pub fn diverts(&self) -> Option<(Ipv4Addr, Option<RangeInclusive<u16>>)> {
+        let [Match::Destination(address)] = self.matches.as_slice() else { return None };
+        if let Verdict::DnatPorts(Transport::Tcp, first, last, ..) = self.verdict {
+            return Some((*address, Some(first..=last)));
+        }
+        matches!(self.verdict, Verdict::Dnat(_)).then_some((*address, None))
+    }
+}
+
 impl fmt::Display for FilterRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{MARK}{}:", self.bridge)?;
-        if self.chain == Chain::Output {
-            write!(f, " output")?;
+        // What an address or a port becomes says itself which chain it stands in.
+        match self.chain {
+            Chain::Forward | Chain::Dnat | Chain::Snat => {}
+            Chain::Output | Chain::Input | Chain::Mark | Chain::Reroute => {
+                write!(f, " {}", self.chain.word())?;
+            }
         }
-        for part in &self.matches {
-            match part {
-                Match::In(dev) => write!(f, " iif {dev}"),
-                Match::Out(dev) => write!(f, " oif {dev}"),
-                Match::Source(address) => write!(f, " from {address}"),
-                Match::Destination(address) => write!(f, " to {address}"),
-                Match::Ipv4 => write!(f, " ipv4"),
-                Match::Ipv6 => write!(f, " ipv6"),
-                Match::Icmp => write!(f, " icmp"),
-                Match::Destination6(address) => write!(f, " to {address}"),
-                Match::UnreachableAbout(protocol) => write!(f, " unreachable about {protocol}"),
-                Match::UnreachableBehindOptions(protocol) => {
-                    write!(f, " unreachable about options, {protocol}")
-                }
-                Match::UnreachableAbout4(protocol) => write!(f, " icmp unreachable about {protocol}"),
-                Match::TcpSyn => write!(f, " tcp syn"),
-            }?;
+        self.matches.iter().try_for_each(|part| write!(f, " {part}"))?;
+        write!(f, " {}", self.verdict)
+    }
+}
+
+impl fmt::Display for Match {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Match::In(dev) => write!(f, "iif {dev}"),
+            Match::NotIn(dev) => write!(f, "iif not {dev}"),
+            Match::Out(dev) => write!(f, "oif {dev}"),
+            Match::Source(address) => write!(f, "from {address}"),
+            Match::Within(net) => write!(f, "from {net}"),
+            Match::Destination(address) => write!(f, "to {address}"),
+            Match::Ports(transport, first, last) => write!(f, "{} {}", transport.word(), span(*first, *last)),
+            Match::Ipv4 => write!(f, "ipv4"),
+            Match::Ipv6 => write!(f, "ipv6"),
+            Match::Icmp => write!(f, "icmp"),
+            Match::Destination6(address) => write!(f, "to {address}"),
+            Match::UnreachableAbout(protocol) => write!(f, "unreachable about {protocol}"),
+            Match::UnreachableBehindOptions(protocol) => write!(f, "unreachable about options, {protocol}"),
+            Match::UnreachableAbout4(protocol) => write!(f, "icmp unreachable about {protocol}"),
+            Match::TcpSyn => write!(f, "tcp syn"),
+            Match::Redirected => write!(f, "redirected"),
+            Match::Known => write!(f, "known"),
+            Match::Marked(mark) => write!(f, "marked {mark}"),
         }
-        match self.verdict {
-            Verdict::Accept => write!(f, " accept"),
-            Verdict::Drop => write!(f, " drop"),
-            Verdict::ClampMss(size) => write!(f, " mss {size}"),
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Accept => write!(f, "accept"),
+            Verdict::Drop => write!(f, "drop"),
+            Verdict::ClampMss(size) => write!(f, "mss {size}"),
+            Verdict::Dnat(address) => write!(f, "dnat {address}"),
+            Verdict::DnatPorts(transport, first, last, address, inner) => {
+                let inners = span(*inner, inner.saturating_add(last.saturating_sub(*first)));
+                write!(f, "{} {} dnat {address}:{inners}", transport.word(), span(*first, *last))
+            }
+            Verdict::Snat(address) => write!(f, "snat {address}"),
+            Verdict::Masquerade => write!(f, "masquerade"),
+            Verdict::MarkConnection(mark) => write!(f, "mark connection {mark}"),
+            Verdict::MarkPacket(mark) => write!(f, "mark packet {mark}"),
         }
+    }
+}
+
+fn span(first: u16, last: u16) -> String {
+    if first == last { first.to_string() } else { format!("{first}-{last}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_rule_has_room_in_a_comment() {
+        let far: Ipv4Addr = [255, 255, 255, 255].into();
+        let rule = FilterRule {
+            bridge: format!("publish-{far}"),
+            chain: Chain::Dnat,
+            matches: vec![Match::In("wan-of-15-chars".into()), Match::Destination(far)],
+            verdict: Verdict::DnatPorts(Transport::Udp, 20_000, 20_015, far, 65_000),
+        };
+        assert!(rule.to_string().len() <= MAX_COMMENT, "{} bytes: {rule}", rule.to_string().len());
     }
 }

@@ -29,6 +29,8 @@ pub enum Selector {
     Incoming(String),
     /// Those from this source.
     From(IpNet),
+    /// Those that bear this mark (`fwmark`).
+    Marked(u32),
     /// Something we never write.
     Other,
 }

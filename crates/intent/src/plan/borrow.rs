@@ -1,24 +1,22 @@
 //! `borrow`: the lender gives an IPv4 address up and hands its packets on; the borrower has it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use straddle_encap::Kind;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::DUMMY4;
-use crate::model::{Borrow, End, Model};
+use crate::model::{Borrow, Model};
 use crate::object::{
-    Address, Chain, Filter, FilterRule, MAIN, Match, Neighbour, NeighbourKind, Object, Origin, Raw, Route,
-    Rule, Selector, Sysctl, SysctlKey, Tunnel, Verdict, Wanted,
+    Chain, Filter, FilterRule, MAIN, Match, Neighbour, NeighbourKind, Object, Origin, Raw, Route, Rule,
+    Selector, Sysctl, SysctlKey, Verdict, Wanted,
 };
 
-use super::{Backend, Bridge, Carrier, Facts, Make, Mtu, Plan, Via, kind_word};
+use super::translate::{host, object};
+use super::{Bridge, Carrier, Facts, Mtu, Plan, Via, carrier, kind_word, translate};
 
 /// Our default routes stand behind whatever the host has by itself; a lender's, which serves its
 /// ICMP errors alone, one further.
 const METRIC: u32 = 4600;
-/// Hop limit of outer packets.
-const HOP_LIMIT: u8 = 64;
 /// The first of our tables and rules; each bridge of the file has its own table.
 const TABLE: u32 = 4600;
 
@@ -26,27 +24,18 @@ pub(super) fn add(plan: &mut Plan, model: &Model, borrow: &Borrow, index: usize,
     let table = TABLE + 1 + u32::try_from(index).unwrap_or(0);
     let address = borrow.address.addr();
     if plan.host == borrow.lender.host {
-        let carrier = ending(model, borrow, &borrow.lender, &borrow.borrower, facts);
+        let carrier =
+            carrier::between(model, (&borrow.device, borrow.kind), &borrow.lender, &borrow.borrower, facts);
         lend(&mut plan.wanted, borrow, table, &carrier, facts);
         let part = format!("lends {address} to {}", borrow.borrower.host);
         plan.bridges.push(bridge(borrow, &part, carrier));
     }
     if plan.host == borrow.borrower.host {
-        let carrier = ending(model, borrow, &borrow.borrower, &borrow.lender, facts);
+        let carrier =
+            carrier::between(model, (&borrow.device, borrow.kind), &borrow.borrower, &borrow.lender, facts);
         take(&mut plan.wanted, borrow, table, &carrier);
         let part = format!("borrows {address} from {}", borrow.lender.host);
         plan.bridges.push(bridge(borrow, &part, carrier));
-    }
-}
-
-fn ending(model: &Model, borrow: &Borrow, here: &End, there: &End, facts: &Facts<'_>) -> Carrier {
-    Carrier {
-        device: borrow.device.clone(),
-        kind: borrow.kind,
-        local: here.endpoint,
-        remote: there.endpoint,
-        mtu: Mtu::of(borrow.kind, here, there, facts),
-        backend: Backend::choose(model, &here.host, borrow.kind, facts.offers),
     }
 }
 
@@ -59,7 +48,7 @@ fn lend(wanted: &mut Vec<Wanted>, borrow: &Borrow, table: u32, ending: &Carrier,
     let (dev, uplink) = (borrow.device.as_str(), borrow.lender.uplink.as_str());
     let address = borrow.address.addr();
     wanted.push(object(Object::Filter(filter(borrow, &ending.mtu, facts))));
-    carrier(wanted, borrow, 1, ending);
+    carrier::device(wanted, &borrow.name, 1, ending);
     for sysctl in [
         (SysctlKey::ipv4_conf(dev, "forwarding"), "1"),
         (SysctlKey::ipv4_conf(uplink, "forwarding"), "1"),
@@ -90,9 +79,9 @@ fn take(wanted: &mut Vec<Wanted>, borrow: &Borrow, table: u32, ending: &Carrier)
     let dev = borrow.device.as_str();
     let address = borrow.address.addr();
     let source = Some(IpAddr::from(address));
-    carrier(wanted, borrow, 2, ending);
+    carrier::device(wanted, &borrow.name, 2, ending);
     wanted.push(Wanted::LooseReversePath { dev: dev.into() });
-    wanted.push(object(on(dev, host(address))));
+    wanted.push(translate::address(dev, host(address)));
     // What is sent from the address leaves by the carrier whatever other default the host has; its
     // own networks stay reachable from it.
     let from = || Selector::From(host(address));
@@ -104,47 +93,6 @@ fn take(wanted: &mut Vec<Wanted>, borrow: &Borrow, table: u32, ending: &Carrier)
         metric: METRIC,
         ..Route::through(MAIN, everywhere(), dev)
     })));
-}
-
-/// The device, with link-local addresses of its own choosing: random ones can't be next hops.
-fn carrier(wanted: &mut Vec<Wanted>, borrow: &Borrow, end: u16, ending: &Carrier) {
-    let tunnel = Tunnel {
-        format: ending.kind.into(),
-        local: ending.local.into(),
-        remote: ending.remote.into(),
-        hop_limit: HOP_LIMIT,
-        copy_class: true,
-        encap_limit: None,
-    };
-    if ending.backend.make == Make::Tun {
-        wanted.push(object(Object::Filter(quiet(borrow, ending))));
-    }
-    let link = ending.backend.link(&borrow.device, &borrow.name, ending.mtu.value, tunnel);
-    wanted.push(object(Object::Link(link)));
-    match borrow.kind {
-        // A device below IPv6's least MTU has no IPv6 (RFC 8200 §5); the borrowed address needs none.
-        Kind::Ip6gre { .. } | Kind::Sit if ending.mtu.value < 1280 => {}
-        Kind::Ip6gre { .. } | Kind::Sit => {
-            let local = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, end);
-            let net = Ipv6Net::new(local, 64).unwrap_or_else(|_| local.into());
-            wanted.push(object(on(&borrow.device, net.into())));
-        }
-        Kind::Ip4ip6 => {}
-    }
-}
-
-/// Where the kernel's own tunnel module is loaded it sees our outer packets too, knows no device for
-/// them, and would tell the peer so.
-fn quiet(borrow: &Borrow, ending: &Carrier) -> Filter {
-    let protocol = ending.kind.protocol();
-    let about = [Match::UnreachableAbout(protocol), Match::UnreachableBehindOptions(protocol)];
-    let rule = |about: Match| FilterRule {
-        bridge: borrow.name.clone(),
-        chain: Chain::Output,
-        matches: vec![Match::Destination6(ending.remote), about],
-        verdict: Verdict::Drop,
-    };
-    Filter { rules: about.map(rule).to_vec() }
 }
 
 /// Forwarding is on for the uplink and the carrier: for exactly this traffic, and nothing else that
@@ -189,22 +137,10 @@ fn by_gateway(table: u32, uplink: &str, gateway: Ipv4Addr, metric: u32) -> Route
     }
 }
 
-fn on(dev: &str, net: IpNet) -> Object {
-    Object::Address(Address { dev: dev.into(), net, origin: Origin::Straddle, raw: Raw::default() })
-}
-
 fn rule(selector: Selector, priority: u32, table: u32, no_default: bool) -> Rule {
     Rule { priority, selector, table, no_default, origin: Origin::Straddle }
 }
 
-fn host(address: Ipv4Addr) -> IpNet {
-    IpNet::V4(Ipv4Net::from(address))
-}
-
 fn everywhere() -> IpNet {
     IpNet::V4(Ipv4Net::default())
-}
-
-fn object(object: Object) -> Wanted {
-    Wanted::Object(object)
 }

@@ -212,7 +212,7 @@ pub(crate) fn rooms(uplink: &str, live: &Snapshot) -> Vec<Ipv6Net> {
 #[cfg(test)]
 mod tests {
     use crate::memory::Memory;
-    use crate::plan::{Offers, plan};
+    use crate::plan::{Endpoints, Offers, plan};
 
     use super::*;
 
@@ -228,8 +228,13 @@ mod tests {
         };
         route(on_uplink, "eth0", Origin::Kernel);
         route(present, "st-clat", Origin::Straddle);
-        let facts =
-            Facts { live: &live, memory: &Memory::default(), offers: &Offers::default(), seed: 0x5eed };
+        let facts = Facts {
+            live: &live,
+            memory: &Memory::default(),
+            offers: &Offers::default(),
+            seed: 0x5eed,
+            endpoints: &Endpoints::new(),
+        };
         let plan = plan(&model, "vm", &facts);
         let part = plan.bridges.first().map(|bridge| bridge.part.as_str());
         assert_eq!(

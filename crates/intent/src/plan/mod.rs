@@ -2,10 +2,12 @@
 
 mod backend;
 mod borrow;
+mod carrier;
 mod clat;
 mod mtu;
 mod notes;
 mod order;
+mod publish;
 mod siit;
 mod translate;
 
@@ -14,7 +16,8 @@ pub use mtu::Mtu;
 
 pub(crate) use clat::{present, rooms};
 
-use std::net::{Ipv6Addr, SocketAddrV4};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
 use serde::Serialize;
 use straddle_encap::Kind;
@@ -35,6 +38,22 @@ pub struct Plan {
     pub wanted: Vec<Wanted>,
     /// What a user should know of them.
     pub remarks: Vec<String>,
+    /// The endpoints that change, and how that is told.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub updates: Vec<Updates>,
+}
+
+/// How the endpoint of a bridge's carrier is told to the other host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Updates {
+    /// The bridge.
+    pub bridge: String,
+    /// The file with the shared key.
+    pub key_file: String,
+    /// Where the endpoint is told to, or heard at.
+    pub server: SocketAddrV6,
+    /// This host's endpoint, where it is the one that tells; none where it hears.
+    pub tells: Option<Ipv6Addr>,
 }
 
 /// One entry of a recipe, seen from this host.
@@ -59,6 +78,17 @@ pub enum Via {
     Carrier(Carrier),
     /// A translator.
     Translator(Box<Translator>),
+    /// Nothing yet.
+    Awaited(Awaited),
+}
+
+/// A bridge that waits for something that its file does not say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Awaited {
+    /// The device that there will be.
+    pub device: String,
+    /// What it waits for, a sentence without a full stop.
+    pub why: String,
 }
 
 /// A translator on this host.
@@ -97,6 +127,7 @@ impl Bridge {
         match &self.via {
             Via::Carrier(carrier) => &carrier.device,
             Via::Translator(translator) => &translator.device,
+            Via::Awaited(awaited) => &awaited.device,
         }
     }
 
@@ -106,6 +137,7 @@ impl Bridge {
         match &self.via {
             Via::Carrier(carrier) => carrier.backend.make == Make::Tun,
             Via::Translator(_) => true,
+            Via::Awaited(_) => false,
         }
     }
 }
@@ -139,7 +171,12 @@ pub struct Facts<'a> {
     pub offers: &'a Offers,
     /// A number that is this host's, and stays: addresses that are chosen are made of it.
     pub seed: u64,
+    /// The endpoints that other hosts have told, by bridge.
+    pub endpoints: &'a Endpoints,
 }
+
+/// Endpoints of carriers that were told, by bridge.
+pub type Endpoints = BTreeMap<String, IpAddr>;
 
 impl Facts<'_> {
     /// A device's MTU; what Ethernet has where the device is missing (a mistake reported elsewhere).
@@ -164,6 +201,9 @@ pub fn plan(model: &Model, host: &str, facts: &Facts<'_>) -> Plan {
     let mut plan = Plan { host: host.into(), ..Plan::default() };
     for (index, borrow) in model.borrows.iter().enumerate() {
         borrow::add(&mut plan, model, borrow, index, facts);
+    }
+    for (index, publish) in model.publishes.iter().enumerate() {
+        publish::add(&mut plan, model, publish, index, facts);
     }
     for siit in &model.siits {
         siit::add(&mut plan, model, siit, facts);
@@ -193,9 +233,9 @@ impl Plan {
         keys
     }
 
-    /// Whether a process must serve a device of this plan.
+    /// Whether a process must serve a device of this plan, or tell or hear endpoints.
     pub fn needs_serving(&self) -> bool {
-        self.served().next().is_some()
+        self.served().next().is_some() || !self.updates.is_empty()
     }
 
     /// The bridges that are served by a process.

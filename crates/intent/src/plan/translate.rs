@@ -8,7 +8,7 @@ use straddle_xlat::Config;
 
 use crate::model::{FastChoice, Translation};
 use crate::object::{
-    Address, Chain, FastPath, Filter, FilterRule, Link, LinkKind, Match, Object, Origin, Raw, Route, Sysctl,
+    Address, Chain, FastPath, Filter, FilterRule, Link, LinkKind, Match, Object, Origin, Route, Sysctl,
     SysctlKey, Verdict, Wanted,
 };
 
@@ -46,7 +46,7 @@ pub(super) fn fast(
 }
 
 pub(super) fn address(dev: &str, net: IpNet) -> Wanted {
-    object(Object::Address(Address { dev: dev.into(), net, origin: Origin::Straddle, raw: Raw::default() }))
+    object(Object::Address(Address::ours(dev, net)))
 }
 
 pub(super) fn route(route: Route) -> Wanted {

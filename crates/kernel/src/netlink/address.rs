@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{
-    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope,
+    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope, CacheInfo,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use straddle_intent::object::{Address, Origin, Raw};
@@ -13,6 +13,10 @@ use super::{MARK, Names, Socket, index, raw};
 use crate::Error;
 
 const RTM_NEWADDR: u16 = 20;
+/// `IFA_F_DEPRECATED`.
+const DEPRECATED: u32 = 0x20;
+/// `IFA_F_TEMPORARY`, of IPv6.
+const TEMPORARY: u32 = 0x01;
 
 /// Every address, each device's in the kernel's order.
 pub(crate) fn dump(socket: &mut Socket, names: &Names) -> Result<Vec<Address>, Error> {
@@ -30,11 +34,15 @@ pub(crate) fn dump(socket: &mut Socket, names: &Names) -> Result<Vec<Address>, E
 
 fn read(message: &AddressMessage, names: &Names) -> Option<Address> {
     let (mut local, mut peer, mut origin) = (None, None, Origin::Other(0));
+    // The header has room for the first eight alone.
+    let mut flags = u32::from(message.header.flags.bits());
     for attribute in &message.attributes {
         if let AddressAttribute::Local(address) = attribute {
             local = Some(*address);
         } else if let AddressAttribute::Address(address) = attribute {
             peer = Some(*address);
+        } else if let AddressAttribute::Flags(all) = attribute {
+            flags = all.bits();
         } else if let AddressAttribute::Protocol(protocol) = attribute {
             origin = if u8::from(*protocol) == MARK {
                 Origin::Straddle
@@ -44,7 +52,15 @@ fn read(message: &AddressMessage, names: &Names) -> Option<Address> {
         }
     }
     let net = IpNet::new(local.or(peer)?, message.header.prefix_len).ok()?;
-    Some(Address { dev: names.get(&message.header.index)?.clone(), net, origin, raw: Raw::default() })
+    let is = |flag: u32| net.addr().is_ipv6() && flags & flag != 0;
+    Some(Address {
+        dev: names.get(&message.header.index)?.clone(),
+        net,
+        deprecated: is(DEPRECATED),
+        temporary: is(TEMPORARY),
+        origin,
+        raw: Raw::default(),
+    })
 }
 
 /// Adds an address: as the kernel once told it, or with our mark.
@@ -56,6 +72,11 @@ pub(crate) fn add(socket: &mut Socket, address: &Address, names: &Names) -> Resu
     }
     let mut message = message(address, names)?;
     message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(MARK)));
+    if address.deprecated {
+        let mut lifetimes = CacheInfo::default();
+        (lifetimes.ifa_preferred, lifetimes.ifa_valid) = (0, u32::MAX);
+        message.attributes.push(AddressAttribute::CacheInfo(lifetimes));
+    }
     socket.change(&what, RouteNetlinkMessage::NewAddress(message), flags)
 }
 

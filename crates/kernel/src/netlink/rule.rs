@@ -42,6 +42,8 @@ fn read(message: &RuleMessage) -> Rule {
         } else if let RuleAttribute::Source(source) = attribute {
             rule.selector =
                 IpNet::new(*source, message.header.src_len).map_or(Selector::Other, Selector::From);
+        } else if let RuleAttribute::FwMark(mark) = attribute {
+            rule.selector = Selector::Marked(*mark);
         } else if let RuleAttribute::Table(table) = attribute {
             rule.table = *table;
         } else if let RuleAttribute::SuppressPrefixLen(length) = attribute {
@@ -80,6 +82,7 @@ fn message(rule: &Rule) -> RuleMessage {
             message.header.src_len = net.prefix_len();
             message.attributes.push(RuleAttribute::Source(net.network()));
         }
+        Selector::Marked(mark) => message.attributes.push(RuleAttribute::FwMark(*mark)),
         Selector::Other => message.attributes.push(RuleAttribute::Source(IpAddr::V4(Ipv4Addr::UNSPECIFIED))),
     }
     if rule.no_default {

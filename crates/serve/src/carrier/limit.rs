@@ -1,30 +1,26 @@
-//! How many ICMP errors are sent (RFC 4443 §2.4 f): a bucket of tokens.
+//! How many ICMP errors are sent (RFC 4443 §2.4 f).
 
 use std::sync::Mutex;
 use std::time::Instant;
+
+use crate::bucket::Bucket;
 
 /// Errors at once, after a silence.
 const BURST: f64 = 50.0;
 /// Errors in a second, in the long run.
 const RATE: f64 = 200.0;
 
-/// One bucket.
-pub(crate) struct Limit(Mutex<(f64, Option<Instant>)>);
+/// One bucket for all threads.
+pub(crate) struct Limit(Mutex<Bucket>);
 
 impl Limit {
     pub(crate) fn new() -> Limit {
-        Limit(Mutex::new((BURST, None)))
+        Limit(Mutex::new(Bucket::new(BURST, RATE)))
     }
 
     /// Whether one more error may be sent.
     pub(crate) fn allows(&self, now: Instant) -> bool {
-        let mut bucket = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let (tokens, then) = *bucket;
-        let since = then.map_or(0.0, |then| now.saturating_duration_since(then).as_secs_f64());
-        let tokens = (tokens + since * RATE).min(BURST);
-        let allowed = tokens >= 1.0;
-        *bucket = (if allowed { tokens - 1.0 } else { tokens }, Some(now));
-        allowed
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).allows(now)
     }
 }
 

@@ -1,0 +1,218 @@
+//! The end that learns endpoints: one thread for all bridges.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::event::{PollFd, PollFlags};
+use straddle_announce::{self as announce, BridgeId, Key, LENGTH, Outcome, Reason, Unverified};
+use straddle_wire::ip::Version;
+
+use super::bell::Bell;
+use super::limit::Limit;
+use super::random::random;
+use super::socket::listening;
+use super::tally::{Counts, Report, Tally};
+use super::wait::wait;
+use crate::Error;
+use crate::loops::Loops;
+use crate::stop::Stop;
+
+/// Messages of one socket that are taken before the others, and the end, are looked at again.
+const BATCH: usize = 64;
+
+/// A bridge whose other end may tell another endpoint.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// Its name, which is the same at the other end.
+    pub bridge: String,
+    /// What both ends share.
+    pub key: Key,
+    /// IP version of the carrier's outer packets, and so of every endpoint.
+    pub version: Version,
+    /// The endpoint told last before a restart, if one is known.
+    pub endpoint: Option<IpAddr>,
+}
+
+/// Listens for updates; ends when it is dropped.
+///
+/// What is to be kept over a restart are the endpoints, so that carriers work before they are told again. For what
+/// is accepted they don't matter.
+pub struct Server {
+    addresses: Vec<SocketAddr>,
+    shared: Arc<Shared>,
+    loops: Loops,
+}
+
+/// What the thread tells.
+struct Shared {
+    bell: Bell,
+    bridges: Vec<Told>,
+    /// Messages for no bridge of ours, and what are none.
+    strangers: Tally,
+}
+
+struct Told {
+    bridge: String,
+    tally: Tally,
+    known: Mutex<Known>,
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    endpoint: Option<IpAddr>,
+    told_at: Option<u64>,
+}
+
+impl Server {
+    /// Listens at these addresses. Answers come from the address that was asked only where it is not the
+    /// unspecified one. Of two bridges with one name the last counts.
+    ///
+    /// # Errors
+    /// An address can't be listened at, or the kernel refuses threads, descriptors or random bytes.
+    pub fn begin(listen: &[SocketAddr], expected: Vec<Expected>) -> Result<Server, Error> {
+        let sockets = listen.iter().map(|address| listening(*address)).collect::<Result<Vec<_>, Error>>()?;
+        let addresses = sockets.iter().map(UdpSocket::local_addr).collect::<Result<_, _>>();
+        let addresses = addresses.map_err(Error::call("socket's address"))?;
+        let (mut bridges, mut ledgers) = (Vec::new(), BTreeMap::new());
+        for Expected { bridge, key, version, endpoint } in expected {
+            let id = BridgeId::of(&bridge);
+            let ledger = announce::Server::new(id, key, version, random()?, endpoint);
+            ledgers.insert(id, (bridges.len(), ledger));
+            let known = Mutex::new(Known { endpoint, told_at: None });
+            bridges.push(Told { bridge, tally: Tally::new(), known });
+        }
+        let shared = Arc::new(Shared { bell: Bell::new()?, bridges, strangers: Tally::new() });
+        let mut loops = Loops::new("endpoints")?;
+        let mut listener = Listener { shared: shared.clone(), ledgers, limit: Limit::new() };
+        loops.begin(move |stop| listener.run(stop, &sockets))?;
+        Ok(Server { addresses, shared, loops })
+    }
+
+    /// Where it listens, with the ports that the kernel chose where none was given.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Can be read from when an endpoint has changed since they were last asked for.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.shared.bell.fd()
+    }
+
+    /// The endpoint of each bridge that has one: told last, or known from before.
+    #[must_use]
+    pub fn endpoints(&self) -> BTreeMap<String, IpAddr> {
+        self.shared.bell.hush();
+        let known =
+            self.shared.bridges.iter().map(|told| Some((told.bridge.clone(), told.known().endpoint?)));
+        known.flatten().collect()
+    }
+
+    /// Can be read from once it has ended by itself.
+    #[must_use]
+    pub fn ended(&self) -> BorrowedFd<'_> {
+        self.loops.ended()
+    }
+
+    /// What is known of each bridge.
+    #[must_use]
+    pub fn reports(&self) -> Vec<Report> {
+        self.shared.bridges.iter().map(Told::report).collect()
+    }
+
+    /// Messages for no bridge that is served here, and what were none.
+    #[must_use]
+    pub fn strangers(&self) -> Counts {
+        self.shared.strangers.counts()
+    }
+}
+
+impl Told {
+    fn known(&self) -> Known {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn report(&self) -> Report {
+        let Known { endpoint, told_at } = self.known();
+        let (messages, unanswered) = (self.tally.counts(), self.tally.unanswered());
+        Report { bridge: self.bridge.clone(), endpoint, told_at, messages, unanswered }
+    }
+
+    fn learn(&self, endpoint: Option<IpAddr>) {
+        let told_at = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs());
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Known { endpoint, told_at };
+    }
+}
+
+/// What the thread has.
+struct Listener {
+    shared: Arc<Shared>,
+    /// Each with its place in [`Shared::bridges`].
+    ledgers: BTreeMap<BridgeId, (usize, announce::Server)>,
+    limit: Limit,
+}
+
+impl Listener {
+    fn run(&mut self, stop: &Stop, sockets: &[UdpSocket]) -> Result<(), Error> {
+        let fds = sockets.iter().map(UdpSocket::as_fd).chain([stop.fd()]);
+        let mut fds: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        loop {
+            wait(&mut fds, None)?;
+            let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+            if ready.last() == Some(&true) {
+                return Ok(());
+            }
+            for (socket, _) in sockets.iter().zip(&ready).filter(|(_, ready)| **ready) {
+                self.take(socket)?;
+            }
+        }
+    }
+
+    /// Takes what has arrived, a batch at most.
+    fn take(&mut self, socket: &UdpSocket) -> Result<(), Error> {
+        // One byte more than a message: what is longer is seen to be.
+        let mut room = [0; LENGTH + 1];
+        let now = Instant::now();
+        for _ in 0..BATCH {
+            match socket.recv_from(&mut room) {
+                Ok((length, from)) => self.hear(socket, room.get(..length).unwrap_or_default(), from, now),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::call("receiving updates of endpoints")(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The cheap questions first: of what is not of the right length, version and bridge, nothing is computed.
+    fn hear(&mut self, socket: &UdpSocket, bytes: &[u8], from: SocketAddr, now: Instant) {
+        let Listener { shared, ledgers, limit } = self;
+        let datagram = match Unverified::parse(bytes) {
+            Ok(datagram) => datagram,
+            Err(reason) => return shared.strangers.ended(reason),
+        };
+        let Some((place, ledger)) = ledgers.get_mut(&datagram.bridge()) else {
+            return shared.strangers.ended(Reason::UnknownBridge);
+        };
+        let Some(told) = shared.bridges.get(*place) else { return };
+        if !limit.allows(from.ip(), now) {
+            return told.tally.ended(Reason::RateLimited);
+        }
+        let Outcome { reason, answer } = ledger.receive(&datagram);
+        if matches!(reason, Reason::Accepted | Reason::Refreshed) {
+            told.learn(ledger.endpoint());
+        }
+        if reason == Reason::Accepted {
+            shared.bell.ring();
+        }
+        told.tally.ended(reason);
+        if answer.is_some_and(|answer| socket.send_to(&answer, from).is_err()) {
+            told.tally.not_answered();
+        }
+    }
+}
