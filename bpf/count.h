@@ -56,7 +56,7 @@ INLINE __u64 mix(__u64 number)
 INLINE __u16 identification(struct counts *counts, __u32 processor)
 {
 	__u64 number = counts->identifications++;
-	__u64 key = mix(CONFIG.seed ^ (__u64)processor << 48 ^ number >> 16);
+	__u64 key = mix(SEED ^ (__u64)processor << 48 ^ number >> 16);
 	__u16 id = (__u16)number ^ (__u16)key;
 	id *= (__u16)(key >> 16) | 1;
 	id ^= id >> 7;

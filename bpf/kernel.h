@@ -34,7 +34,7 @@ struct __sk_buff {
 /* What is read of the kernel's own structure; where it stands in it, the loader finds out (CO-RE). */
 struct sk_buff {
 	__u8 ip_summed : 2;
-	__u16 csum_start, csum_offset, network_header;
+	__u16 csum_start, network_header;
 } __attribute__((preserve_access_index));
 
 /* Values of `ip_summed` (linux/skbuff.h). */

@@ -34,7 +34,7 @@ struct transport {
 /* The bytes from `at` on, `length` of them; none where the packet ends before. */
 INLINE void *bytes(struct __sk_buff *skb, __u32 at, __u32 length)
 {
-	void *start = POINTER(skb, data) + CONFIG.before + at;
+	void *start = POINTER(skb, data) + BEFORE + at;
 	return start + length > POINTER(skb, data_end) ? 0 : start;
 }
 
@@ -42,9 +42,9 @@ INLINE void *bytes(struct __sk_buff *skb, __u32 at, __u32 length)
 INLINE void *header(struct __sk_buff *skb, __u32 at, __u32 length)
 {
 	void *found = bytes(skb, at, length);
-	if (found || CONFIG.before + at + length > skb->len)
+	if (found || BEFORE + at + length > skb->len)
 		return found;
-	if (bpf_skb_pull_data(skb, CONFIG.before + at + length))
+	if (bpf_skb_pull_data(skb, BEFORE + at + length))
 		return 0;
 	return bytes(skb, at, length);
 }
@@ -53,11 +53,14 @@ INLINE void *header(struct __sk_buff *skb, __u32 at, __u32 length)
 INLINE bool own_checksum(struct __sk_buff *skb, const struct transport *transport)
 {
 	struct sk_buff *kernel = (struct sk_buff *)skb;
-	__u16 start = 0, offset = 0, network = 0;
-	bpf_probe_read_kernel(&start, 2, __builtin_preserve_access_index(&kernel->csum_start));
-	bpf_probe_read_kernel(&offset, 2, __builtin_preserve_access_index(&kernel->csum_offset));
+	struct {
+		__u16 start, offset;
+	} csum = {};
+	__u16 network = 0;
+	/* Both stand in the room of one 32-bit number. */
+	bpf_probe_read_kernel(&csum, 4, __builtin_preserve_access_index(&kernel->csum_start));
 	bpf_probe_read_kernel(&network, 2, __builtin_preserve_access_index(&kernel->network_header));
-	return start == (__u16)(network + transport->at) && offset == transport->field;
+	return csum.start == (__u16)(network + transport->at) && csum.offset == transport->field;
 }
 
 INLINE __u32 ip_summed(struct __sk_buff *skb)

@@ -47,8 +47,40 @@ INLINE __u64 suffix_mask64(__u32 length)
 	return length >= 64 ? 0 : ~0ULL >> length;
 }
 
+/* An IPv6 prefix with an IPv4 suffix behind it, padded with zeros (RFC 7757 section 3.3.1). */
+INLINE void widen(__u64 suffix, __u64 padding, struct address6 *found)
+{
+	if (padding == 0) {
+		found->lower |= suffix;
+	} else if (padding < 64) {
+		found->lower |= suffix << padding;
+		found->upper |= suffix >> (64 - padding);
+	} else if (padding < 128) {
+		found->upper |= suffix << (padding - 64);
+	}
+}
+
+/* The other way round; what is left of the suffix is ignored (RFC 7757 section 3.3.2). */
+INLINE __u32 narrow(__u64 upper, __u64 lower, __u32 padding)
+{
+	if (padding == 0)
+		return lower;
+	if (padding < 64)
+		return lower >> padding | upper << (64 - padding);
+	return padding < 128 ? upper >> (padding - 64) : 0;
+}
+
 INLINE bool eam_to6(__u32 address, struct address6 *found)
 {
+	for (__u32 i = 0; i < HANDFUL && i < CONFIG.few; i++) {
+		const volatile struct mapping *mapping = &CONFIG.few4[i];
+		if ((address & mapping->mask4) != mapping->net4)
+			continue;
+		found->upper = mapping->net6.upper;
+		found->lower = mapping->net6.lower;
+		widen(address & ~mapping->mask4, mapping->padding, found);
+		return true;
+	}
 	for (__u32 i = 0; i < LENGTHS4 && i < CONFIG.lengths4; i++) {
 		struct key4 key = { .length = CONFIG.length4[i] };
 		__u32 mask = suffix_mask4(key.length);
@@ -56,16 +88,8 @@ INLINE bool eam_to6(__u32 address, struct address6 *found)
 		const struct value4 *value = bpf_map_lookup_elem(&EAM4, &key);
 		if (!value)
 			continue;
-		__u64 suffix = address & mask, padding = value->padding;
 		*found = value->net;
-		if (padding == 0) {
-			found->lower |= suffix;
-		} else if (padding < 64) {
-			found->lower |= suffix << padding;
-			found->upper |= suffix >> (64 - padding);
-		} else if (padding < 128) {
-			found->upper |= suffix << (padding - 64);
-		}
+		widen(address & mask, value->padding, found);
 		return true;
 	}
 	return false;
@@ -73,6 +97,14 @@ INLINE bool eam_to6(__u32 address, struct address6 *found)
 
 INLINE bool eam_to4(const struct address6 *address, __u32 *found)
 {
+	for (__u32 i = 0; i < HANDFUL && i < CONFIG.few; i++) {
+		const volatile struct mapping *mapping = &CONFIG.few6[i];
+		__u64 upper = mapping->mask6.upper, lower = mapping->mask6.lower;
+		if ((address->upper & upper) != mapping->net6.upper || (address->lower & lower) != mapping->net6.lower)
+			continue;
+		*found = mapping->net4 | narrow(address->upper & ~upper, address->lower & ~lower, mapping->padding);
+		return true;
+	}
 	for (__u32 i = 0; i < LENGTHS6 && i < CONFIG.lengths6; i++) {
 		__u32 length = CONFIG.length6[i];
 		__u64 upper = suffix_mask64(length), lower = suffix_mask64(length < 64 ? 0 : length - 64);
@@ -80,16 +112,7 @@ INLINE bool eam_to4(const struct address6 *address, __u32 *found)
 		const struct value6 *value = bpf_map_lookup_elem(&EAM6, &key);
 		if (!value)
 			continue;
-		upper &= address->upper;
-		lower &= address->lower;
-		__u32 padding = value->padding;
-		*found = value->net;
-		if (padding == 0)
-			*found |= lower;
-		else if (padding < 64)
-			*found |= lower >> padding | upper << (64 - padding);
-		else if (padding < 128)
-			*found |= upper >> (padding - 64);
+		*found = value->net | narrow(address->upper & upper, address->lower & lower, value->padding);
 		return true;
 	}
 	return false;
@@ -154,10 +177,12 @@ INLINE bool to6(__u32 address, int by, struct address6 *found)
 INLINE bool to4(const struct address6 *address, int by, __u32 *found, bool *by_pool)
 {
 	*by_pool = false;
-	if (by != BY_POOL && eam_to4(address, found))
-		return true;
-	if (by == BY_EAM)
-		return false;
+	if (by == BY_EAM || (by == EITHER && !CONFIG.prefixes_first)) {
+		if (eam_to4(address, found))
+			return true;
+		if (by == BY_EAM)
+			return false;
+	}
 	for (__u32 i = 0; i < PREFIXES && i < CONFIG.prefixes; i++) {
 		const volatile struct prefix *prefix = &CONFIG.pool6[i];
 		if ((address->upper & prefix->mask.upper) != prefix->net.upper ||
@@ -170,7 +195,7 @@ INLINE bool to4(const struct address6 *address, int by, __u32 *found, bool *by_p
 		return same.upper == address->upper && same.lower == address->lower &&
 		       !(prefix->public_only && is_private(*found));
 	}
-	return false;
+	return by == EITHER && CONFIG.prefixes_first && eam_to4(address, found);
 }
 
 /* Whether it can be the address of one host on the internet (RFC 1812 section 5.3.7, RFC 3927 section 7). */

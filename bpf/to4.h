@@ -38,7 +38,7 @@ INLINE int to4_plan(struct __sk_buff *skb, struct ipv6 *old, struct ipv4 *new, s
 		return SLOW_SHAPE;
 	*old = *head;
 	__u32 length = BE16(old->payload_len);
-	if (sizeof(*old) + length + CONFIG.before != skb->len)
+	if (sizeof(*old) + length + BEFORE != skb->len)
 		return SLOW_SHAPE;
 	if (old->hop_limit <= 1)
 		return SLOW_HOPS;

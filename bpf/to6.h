@@ -13,7 +13,7 @@ INLINE int to6_plan(struct __sk_buff *skb, struct ipv4 *old, struct ipv6 *new, s
 	if (old->version_ihl != 0x45)
 		return SLOW_OPTIONS;
 	__u32 length = BE16(old->total_len);
-	if (length < sizeof(*old) || length + CONFIG.before != skb->len)
+	if (length < sizeof(*old) || length + BEFORE != skb->len)
 		return SLOW_SHAPE;
 	const __u16 *words = (const __u16 *)old;
 	__u64 sum = 0;

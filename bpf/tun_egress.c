@@ -6,7 +6,7 @@
 #include "to6.h"
 
 SECTION("classifier")
-int straddle_xlat(struct __sk_buff *skb)
+int straddle_fast(struct __sk_buff *skb)
 {
 	__u32 first = 0;
 	struct counts *counts = bpf_map_lookup_elem(&COUNTS, &first);

@@ -15,21 +15,22 @@ fn main() -> Result<(), String> {
     compile(&sources.join("tun_egress.c"), &out)
 }
 
-/// Each line: `NAME "name" "A sentence."`, as one reason for C and for Rust.
+/// Each line: `NAME "name" "A sentence."`, as an enumerator for C and a pair for Rust, in the same order.
 fn reasons(from: &Path, out: &Path) -> Result<(), String> {
     let text = fs::read_to_string(from).map_err(|why| format!("{}: {why}", from.display()))?;
-    let (mut c, mut rust) = (String::new(), String::from("straddle_wire::reasons! {\n"));
-    rust += "/// Why a packet was left to the slow path: one name in code, counters, output and manual.\n";
+    let (mut c, mut pairs) = (String::new(), String::new());
     for line in text.lines() {
-        let (name, rest) = line.split_once(' ').ok_or_else(|| format!("slow.def: {line}"))?;
+        let wrong = || format!("{}: {line}", from.display());
+        let (name, rest) = line.split_once(' ').ok_or_else(wrong)?;
+        let (word, sentence) = rest.split_once(' ').ok_or_else(wrong)?;
         let _ = writeln!(c, "SLOW({name})");
-        let words = name.split('_').map(|word| {
-            let (first, rest) = word.split_at(1);
-            first.to_string() + &rest.to_lowercase()
-        });
-        let _ = writeln!(rust, "    {} {rest}", words.collect::<String>());
+        let _ = writeln!(pairs, "    ({word}, {sentence}),");
     }
-    rust.push('}');
+    let count = text.lines().count();
+    let rust = format!(
+        "/// Why a packet was left to the slow path: a name for counters, output and manual, and a sentence.\n\
+         pub const SLOW: [(&str, &str); {count}] = [\n{pairs}];\n"
+    );
     write(&out.join("slow.h"), &c)?;
     write(&out.join("slow.rs"), &rust)
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use straddle_intent::object::FastPath;
 use straddle_intent::plan::{Bridge, Plan, Via};
 use straddle_kernel::{Turn, Watch};
 
@@ -277,7 +278,7 @@ impl<'a> Keeper<'a> {
     }
 
     fn tell_kernel(&mut self, device: &str, config: &straddle_xlat::Config) {
-        if let Err(error) = self.site.kernel.tell(device, config) {
+        if let Err(error) = self.site.kernel.tell(&FastPath::new(device, config)) {
             say::aside(&render::complaint(&error.into()));
         }
     }

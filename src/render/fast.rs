@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use straddle_intent::plan::Translator;
-use straddle_kernel::fast::{Counts, Slow, Traffic};
+use straddle_kernel::fast::{Counts, SLOW, Traffic};
 
 use super::folded;
 use super::status::bytes;
@@ -29,7 +29,7 @@ pub(super) fn status(translator: &Translator, fast: Option<&Counts>, slow: Optio
         }
     }
     for (name, count) in fast.iter().flat_map(|fast| &fast.slow) {
-        let meaning = Slow::ALL.iter().find(|slow| slow.name() == *name).map(|slow| slow.describe());
+        let meaning = SLOW.iter().find(|(known, _)| known == name).map(|(_, meaning)| *meaning);
         out += &folded("  ", 4, &format!("slow for {name} {count}: {}", meaning.unwrap_or_default()));
     }
     if let Some(lost @ 1..) = fast.map(|fast| fast.lost) {

@@ -202,7 +202,7 @@ fn neighbour(neighbour: &Neighbour) -> String {
 }
 
 fn fast_path(fast: &FastPath) -> String {
-    format!("dev {} egress bpf straddle_xlat direct-action", fast.dev)
+    format!("dev {} egress bpf straddle_fast direct-action", fast.dev)
 }
 
 fn filter_rule(rule: &FilterRule) -> String {

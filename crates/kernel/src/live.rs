@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use straddle_intent::object::{Address, Displaced, Neighbour, Object, Origin, Route, SysctlKey};
+use straddle_intent::object::{Address, Displaced, FastPath, Neighbour, Object, Origin, Route, SysctlKey};
 use straddle_intent::snapshot::Snapshot;
 use straddle_intent::step::Step;
-use straddle_xlat::Config;
 
 use crate::fast::{self, Counts};
 use crate::netlink::counters::{self, Counters};
@@ -50,9 +49,9 @@ impl Live {
     ///
     /// # Errors
     /// When the kernel refuses; then the program is as it was.
-    pub fn tell(&mut self, dev: &str, config: &Config) -> Result<(), Error> {
+    pub fn tell(&mut self, known: &FastPath) -> Result<(), Error> {
         let names = self.names()?;
-        fast::tell(&mut self.socket, dev, &names, config)
+        fast::tell(&mut self.socket, &names, known)
     }
 
     /// What the program in front of a device has counted; none where there is none.

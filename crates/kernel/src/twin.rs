@@ -38,7 +38,7 @@ impl Twin {
             // The kernel does not tell what a program was told, and one that was told nothing is none.
             Object::FastPath(fast) => {
                 state.fast.retain(|other| other.dev != fast.dev);
-                state.fast.extend(fast.config.is_some().then(|| FastPath { config: None, ..fast.clone() }));
+                state.fast.extend(fast.tables.is_some().then(|| FastPath { tables: None, ..fast.clone() }));
             }
         }
     }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 
-use straddle_intent::object::digest;
+use straddle_intent::object::{Tables, digest};
 use straddle_kernel::fast::Loaded;
 use straddle_wire::ip::Version;
 use straddle_wire::vnet;
@@ -64,7 +64,8 @@ impl Core {
 
 impl Pair {
     fn new(config: &Config) -> Pair {
-        let program = Loaded::new(config, ETHERNET as u32).unwrap_or_else(|error| panic!("{error}"));
+        let program =
+            Loaded::new(&Tables::new(config), ETHERNET as u32).unwrap_or_else(|error| panic!("{error}"));
         let core = Translator::new(config.clone());
         Pair { program, core, state: State::new(0x5eed), room: vec![0; 70_000] }
     }

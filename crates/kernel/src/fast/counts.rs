@@ -11,8 +11,6 @@ use super::program::refused;
 
 include!(concat!(env!("OUT_DIR"), "/slow.rs"));
 
-pub use self::Reason as Slow;
-
 /// The map's name.
 pub(super) const MAP: &str = "COUNTS";
 /// Its elements: what the program counts, and what those before it have counted.
@@ -39,7 +37,7 @@ pub(super) struct Raw {
     to6: Traffic,
     identifications: u64,
     lost: u64,
-    slow: [u64; Reason::COUNT],
+    slow: [u64; SLOW.len()],
 }
 
 // SAFETY: a C structure of 64-bit integers alone.
@@ -124,7 +122,7 @@ impl Raw {
 
 impl From<Raw> for Counts {
     fn from(raw: Raw) -> Counts {
-        let slow = Reason::ALL.iter().zip(raw.slow).map(|(reason, count)| (reason.name(), count));
+        let slow = SLOW.iter().zip(raw.slow).map(|((name, _), count)| (*name, count));
         let slow = slow.filter(|(_, count)| *count > 0).collect();
         Counts { to4: raw.to4, to6: raw.to6, lost: raw.lost, slow }
     }
@@ -137,11 +135,11 @@ mod tests {
     #[test]
     fn sums_leave_out_what_never_happened() {
         let mut one = Raw { to4: Traffic { packets: 3, bytes: 300, passes: 2 }, ..Raw::default() };
-        one.slow[Reason::Fragment.index()] = 1;
+        one.slow[2] = 1;
         let mut total = one;
         total.add(&one);
         let counts = Counts::from(total);
         assert_eq!(counts.to4, Traffic { packets: 6, bytes: 600, passes: 4 });
-        assert_eq!(counts.slow, [("fragment", 2)]);
+        assert_eq!(counts.slow, [(SLOW[2].0, 2)]);
     }
 }

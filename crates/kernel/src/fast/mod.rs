@@ -8,14 +8,12 @@
 mod counts;
 mod filter;
 mod program;
-mod tables;
 
-pub use counts::{Counts, Slow, Traffic};
+pub use counts::{Counts, SLOW, Traffic};
 #[doc(hidden)]
 pub use program::Loaded;
 
-use straddle_intent::object::{FastPath, Link, LinkKind};
-use straddle_xlat::Config;
+use straddle_intent::object::{FastPath, Link, LinkKind, Tables};
 
 use crate::Error;
 use crate::netlink::{Names, Socket, index};
@@ -29,7 +27,7 @@ const MARK: &str = "straddle:";
 #[must_use]
 pub fn refusal() -> Option<String> {
     // With what makes the program do all that it can.
-    Loaded::new(&tables::example(), 0).err().map(|error| error.to_string())
+    Loaded::new(&Tables::example(), 0).err().map(|error| error.to_string())
 }
 
 /// The programs of ours at these devices.
@@ -38,7 +36,7 @@ pub(crate) fn dump(socket: &mut Socket, links: &[Link], names: &Names) -> Result
     for link in links.iter().filter(|link| link.bridge.is_some() && link.kind == LinkKind::Tun) {
         let Ok(index) = index(names, &link.name) else { continue };
         let ours = filter::dump(socket, index)?.into_iter().find_map(|filter| Name::read(&filter.name));
-        found.extend(ours.map(|name| FastPath { dev: link.name.clone(), told: name.told(), config: None }));
+        found.extend(ours.map(|name| FastPath { dev: link.name.clone(), told: name.told(), tables: None }));
     }
     Ok(found)
 }
@@ -46,10 +44,10 @@ pub(crate) fn dump(socket: &mut Socket, links: &[Link], names: &Names) -> Result
 /// Puts a program where there is none, or in the place of the one that is there. One that comes back without
 /// what it was told (a step that is undone) stays away: all packets go the slow path.
 pub(crate) fn put(socket: &mut Socket, wanted: &FastPath, names: &Names) -> Result<(), Error> {
-    match &wanted.config {
-        Some(config) => {
-            let name = Name { plan: wanted.told.clone(), program: program::digest(), prefixes: None };
-            attach(socket, &wanted.dev, index(names, &wanted.dev)?, config, &name)
+    match &wanted.tables {
+        Some(tables) => {
+            let name = Name { plan: wanted.told.clone(), program: program::digest(), discovered: None };
+            attach(socket, &wanted.dev, index(names, &wanted.dev)?, tables, &name)
         }
         None => remove(socket, wanted, names),
     }
@@ -66,17 +64,18 @@ pub(crate) fn remove(socket: &mut Socket, unwanted: &FastPath, names: &Names) ->
 
 /// Has the program at a device translate by what was discovered since the plan was made. Where there is none
 /// there is nothing to tell. No packet is lost.
-pub(crate) fn tell(socket: &mut Socket, dev: &str, names: &Names, config: &Config) -> Result<(), Error> {
+pub(crate) fn tell(socket: &mut Socket, names: &Names, known: &FastPath) -> Result<(), Error> {
+    let FastPath { dev, told, tables: Some(tables) } = known else { return Ok(()) };
     let index = index(names, dev)?;
     let Some(present) = filter::dump(socket, index)?.iter().find_map(|filter| Name::read(&filter.name))
     else {
         return Ok(());
     };
-    let wanted = Name { prefixes: Some(straddle_intent::object::digest(&config.pool6)), ..present.clone() };
+    let wanted = Name { discovered: Some(told.clone()), ..present.clone() };
     if wanted == present {
         return Ok(());
     }
-    attach(socket, dev, index, config, &wanted)
+    attach(socket, dev, index, tables, &wanted)
 }
 
 /// What the program at a device has counted; none where there is none.
@@ -86,8 +85,8 @@ pub(crate) fn counts(socket: &mut Socket, dev: &str, names: &Names) -> Result<Op
     ours.map(|filter| counts::read(filter.program)).transpose()
 }
 
-fn attach(socket: &mut Socket, dev: &str, index: u32, config: &Config, name: &Name) -> Result<(), Error> {
-    let mut loaded = Loaded::new(config, 0)?;
+fn attach(socket: &mut Socket, dev: &str, index: u32, tables: &Tables, name: &Name) -> Result<(), Error> {
+    let mut loaded = Loaded::new(tables, 0)?;
     let former = filter::dump(socket, index)?.into_iter().find(|filter| Name::read(&filter.name).is_some());
     // Held, so that what it counts until its last packet can be read afterwards.
     let former = former.and_then(|Filter { program, .. }| counts::Kept::of(program).ok());
@@ -98,21 +97,26 @@ fn attach(socket: &mut Socket, dev: &str, index: u32, config: &Config, name: &Na
     }
 }
 
-/// The name of a filter: `straddle:PLAN-PROGRAM`, and `:PREFIXES` where some were discovered.
+/// The name of a filter: `straddle:PLAN-PROGRAM`, and `:DISCOVERED` where something was discovered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Name {
     /// What the plan said.
     plan: String,
     /// Which program it is.
     program: String,
-    prefixes: Option<String>,
+    /// What it was told beyond that.
+    discovered: Option<String>,
 }
 
 impl Name {
     fn read(text: &str) -> Option<Name> {
         let mut parts = text.strip_prefix(MARK)?.split(':');
         let (plan, program) = parts.next()?.split_once('-')?;
-        Some(Name { plan: plan.into(), program: program.into(), prefixes: parts.next().map(str::to_string) })
+        Some(Name {
+            plan: plan.into(),
+            program: program.into(),
+            discovered: parts.next().map(str::to_string),
+        })
     }
 
     /// What the program was told; another version's program was told nothing that we know of.
@@ -124,7 +128,7 @@ impl Name {
 impl std::fmt::Display for Name {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{MARK}{}-{}", self.plan, self.program)?;
-        self.prefixes.as_ref().map_or(Ok(()), |prefixes| write!(f, ":{prefixes}"))
+        self.discovered.as_ref().map_or(Ok(()), |discovered| write!(f, ":{discovered}"))
     }
 }
 
@@ -134,9 +138,9 @@ mod tests {
 
     #[test]
     fn names_tell_what_a_program_was_told() {
-        let check = |text: &str, plan: &str, prefixes: Option<&str>| {
+        let check = |text: &str, plan: &str, discovered: Option<&str>| {
             let name = Name::read(text).unwrap();
-            assert_eq!((name.plan.as_str(), name.prefixes.as_deref()), (plan, prefixes), "{text}");
+            assert_eq!((name.plan.as_str(), name.discovered.as_deref()), (plan, discovered), "{text}");
             assert_eq!(name.to_string(), text);
             assert_eq!(name.told(), "", "another program's");
         };
@@ -145,7 +149,7 @@ mod tests {
         for foreign in ["", "straddle", "straddle:", "straddle:01", "other:01-02"] {
             assert_eq!(Name::read(foreign), None, "{foreign}");
         }
-        let own = Name { plan: "01".into(), program: program::digest(), prefixes: None };
+        let own = Name { plan: "01".into(), program: program::digest(), discovered: None };
         assert_eq!(Name::read(&own.to_string()).unwrap().told(), "01");
     }
 }

@@ -7,19 +7,19 @@ use std::time::Duration;
 use aya::maps::{HashMap, MapData};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
-use straddle_intent::object::digest as digest_of;
-use straddle_xlat::Config;
+use straddle_intent::object::{Tables, digest as digest_of};
 
 use crate::Error;
 
 use super::counts::{self, Kept};
-use super::tables::{Constants, Key4, Key6, Value4, Value6, entries};
 
 /// Compiled from `bpf/tun_egress.c`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tun_egress.o"));
 /// The program's name, and the names of what it is told.
-const PROGRAM: &str = "straddle_xlat";
+const PROGRAM: &str = "straddle_fast";
 const CONSTANTS: &str = "CONFIG";
+const SEED: &str = "SEED";
+const BEFORE: &str = "BEFORE";
 const EAM4: &str = "EAM4";
 const EAM6: &str = "EAM6";
 /// Lines of a verifier's log that tell what it stumbled over; the last ones.
@@ -36,19 +36,16 @@ impl Loaded {
     ///
     /// # Errors
     /// What the kernel lacks or refuses, with the end of the verifier's log.
-    pub fn new(config: &Config, before: u32) -> Result<Loaded, Error> {
-        let mappings = config.eam.mappings();
-        let count = u32::try_from(mappings.len()).unwrap_or(u32::MAX).max(1);
-        let constants = Constants::new(config, RandomState::new().build_hasher().finish(), before);
+    pub fn new(tables: &Tables, before: u32) -> Result<Loaded, Error> {
+        let count = u32::try_from(tables.eam4.len()).unwrap_or(u32::MAX).max(1);
+        let seed = RandomState::new().build_hasher().finish();
         let mut loader = EbpfLoader::new();
-        loader.override_global(CONSTANTS, &constants, true);
+        loader.override_global(CONSTANTS, tables.constants.as_slice(), true);
+        loader.override_global(SEED, &seed, true).override_global(BEFORE, &before, true);
         let mut ebpf =
             loader.map_max_entries(EAM4, count).map_max_entries(EAM6, count).load(OBJECT).map_err(refused)?;
-        for mapping in mappings {
-            let ((key4, value4), (key6, value6)) = entries(mapping);
-            table::<Key4, Value4>(&mut ebpf, EAM4)?.insert(key4, value4, 0).map_err(refused)?;
-            table::<Key6, Value6>(&mut ebpf, EAM6)?.insert(key6, value6, 0).map_err(refused)?;
-        }
+        fill(&mut ebpf, EAM4, &tables.eam4)?;
+        fill(&mut ebpf, EAM6, &tables.eam6)?;
         let mut loaded = Loaded { ebpf };
         loaded.classifier_mut()?.load().map_err(refused)?;
         Ok(loaded)
@@ -106,12 +103,10 @@ impl Loaded {
     }
 }
 
-fn table<'a, K: aya::Pod, V: aya::Pod>(
-    ebpf: &'a mut Ebpf,
-    name: &str,
-) -> Result<HashMap<&'a mut MapData, K, V>, Error> {
+fn fill<K: aya::Pod, V: aya::Pod>(ebpf: &mut Ebpf, name: &str, entries: &[(K, V)]) -> Result<(), Error> {
     let map = ebpf.map_mut(name).ok_or_else(|| refused("a table is missing"))?;
-    map.try_into().map_err(refused)
+    let mut map: HashMap<&mut MapData, K, V> = map.try_into().map_err(refused)?;
+    entries.iter().try_for_each(|(key, value)| map.insert(key, value, 0)).map_err(refused)
 }
 
 /// Which program this is, of all that were ever compiled.

@@ -83,6 +83,8 @@ pub(crate) fn worlds() -> Vec<World> {
         Config { pool6: prefixes(&LENGTHS), ..base() },
         Config { pool6: prefixes(&LENGTHS), eam: table(NESTED), hairpin: Hairpin::Simple, ..base() },
         Config { eam: table(NESTED), hairpin: Hairpin::None, mtu6: 1280, mtu4: 1260, ..base() },
+        Config { pool6: well_known(), eam: table(NESTED.get(4..).unwrap()), ..base() },
+        Config { pool6: well_known(), eam: table(&[("64:ff9b::c000:200/124", "198.51.100.0/28")]), ..base() },
         Config { eam: table(&[("::/0", "8.8.8.8/32"), ("2001:db8::/32", "0.0.0.0/0")]), ..base() },
         Config { pool6: well_known(), private_through_well_known: false, eam: table(NESTED), ..base() },
         Config {
@@ -334,17 +336,19 @@ fn change(bytes: &mut Vec<u8>, six: bool, random: &mut Random) -> &'static str {
             }
             "first byte of the transport"
         }
-        _ => {
-            let at = random.below(if six { 40 } else { 20 });
-            if let Some(byte) = bytes.get_mut(at) {
-                *byte = random.next() as u8;
-            }
-            if !six && bytes.first() == Some(&0x45) && bytes.len() >= 20 {
-                seal(bytes);
-            }
-            "a byte of the header"
-        }
+        _ => change_header(bytes, six, random),
     }
+}
+
+fn change_header(bytes: &mut [u8], six: bool, random: &mut Random) -> &'static str {
+    let at = random.below(if six { 40 } else { 20 });
+    if let Some(byte) = bytes.get_mut(at) {
+        *byte = random.next() as u8;
+    }
+    if !six && bytes.first() == Some(&0x45) && bytes.len() >= 20 {
+        seal(bytes);
+    }
+    "a byte of the header"
 }
 
 fn lengthen(bytes: &mut [u8], six: bool) {

@@ -1,8 +1,12 @@
+mod tables;
+
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use straddle_xlat::Config;
+
+pub use tables::Tables;
 
 /// A program of the kernel's in front of a translator's device: it translates the plain packets, and leaves the
 /// others to whoever serves the device.
@@ -14,14 +18,15 @@ pub struct FastPath {
     pub told: String,
     /// What the program is told. The live kernel does not say it.
     #[serde(skip)]
-    pub config: Option<Arc<Config>>,
+    pub tables: Option<Arc<Tables>>,
 }
 
 impl FastPath {
     /// What translates so on a device.
     #[must_use]
     pub fn new(dev: &str, config: &Config) -> FastPath {
-        FastPath { dev: dev.into(), told: digest(config), config: Some(Arc::new(config.clone())) }
+        let tables = Tables::new(config);
+        FastPath { dev: dev.into(), told: digest(&tables), tables: Some(Arc::new(tables)) }
     }
 
     /// Whether both do the same.
@@ -60,7 +65,7 @@ mod tests {
         let told = |config: Config| FastPath::new("st-a", &config);
         let plain = told(Config::default());
         assert!(plain.agrees(&told(Config::default())));
-        assert!(plain.agrees(&FastPath { config: None, ..plain.clone() }));
+        assert!(plain.agrees(&FastPath { tables: None, ..plain.clone() }));
         assert!(!plain.agrees(&told(Config { mtu6: 1400, ..Config::default() })));
         assert!(!plain.agrees(&told(Config { own4: Some([192, 0, 2, 1].into()), ..Config::default() })));
         assert!(!plain.agrees(&FastPath { dev: "st-b".into(), ..plain.clone() }));
