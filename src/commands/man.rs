@@ -67,6 +67,10 @@ fn reasons(out: &mut dyn Write) -> io::Result<()> {
     for reason in straddle_xlat::Reason::ALL {
         writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;
     }
+    writeln!(out, ".SS \"By a translator's fast path\"\nThese are not dropped, but left to the slow path.")?;
+    for (name, sentence) in straddle_kernel::fast::SLOW {
+        writeln!(out, ".TP\n\\fB{name}\\fR\n{sentence}")?;
+    }
     writeln!(out, ".SS \"What became of messages that tell an endpoint\"")?;
     for reason in straddle_serve::update::Reason::ALL {
         writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;

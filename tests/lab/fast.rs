@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
+use straddle_lab::host::Host;
+use straddle_lab::probe::ping;
 use straddle_lab::state::HostState;
 use straddle_lab::straddle::{Installed, Straddle};
-use straddle_lab::world::DataCentre;
+use straddle_lab::world::{Access, DataCentre, Network};
 use straddle_lab::{LabError, Peer, SIIT_CONFIG, wait};
 
 use crate::{exe, same, turn};
@@ -89,8 +91,8 @@ fn config(fast_path: &str) -> String {
 }
 
 /// The number of the program in front of the translator.
-fn program(world: &DataCentre) -> Option<u32> {
-    let shown = world.gate.run(&["tc", "filter", "show", "dev", "st-siit", "egress"]).ok()?.stdout;
+fn program(host: &Host, device: &str) -> Option<u32> {
+    let shown = host.run(&["tc", "filter", "show", "dev", device, "egress"]).ok()?.stdout;
     let mut words = shown.split_whitespace().skip_while(|word| *word != "id");
     words.nth(1)?.parse().ok()
 }
@@ -122,7 +124,7 @@ fn bytes_flow_on_when_their_process_is_killed() -> Result<(), LabError> {
     let straddle = Straddle::within(world.directory(), exe(), &config("require"))?;
     let gate = straddle.on(&world.gate);
     let running = gate.run()?;
-    let first = program(&world).expect("a program");
+    let first = program(&world.gate, "st-siit").expect("a program");
     while_bytes_flow(&world, |flow| {
         flow.goes_on("with both")?;
         // Dropped is killed.
@@ -132,7 +134,7 @@ fn bytes_flow_on_when_their_process_is_killed() -> Result<(), LabError> {
         assert_eq!(slow, 0, "nobody serves the slow path");
 
         let again = gate.run()?;
-        assert_eq!(program(&world), Some(first), "what is there is adopted");
+        assert_eq!(program(&world.gate, "st-siit"), Some(first), "what is there is adopted");
         flow.goes_on("with both again")?;
         assert!(translated(&gate)?.0 > before, "and counts on");
         let status = gate.json("status")?;
@@ -158,10 +160,10 @@ fn the_two_paths_change_places_while_bytes_flow() -> Result<(), LabError> {
         let (fast, slow) = translated(&gate)?;
         assert!(fast > 99 * slow, "{fast} packets went fast and {slow} slow");
 
-        let before = program(&world).expect("a program");
+        let before = program(&world.gate, "st-siit").expect("a program");
         write("off")?;
         gate.up()?;
-        assert_eq!(program(&world), None);
+        assert_eq!(program(&world.gate, "st-siit"), None);
         flow.goes_on("slow")?;
         let (fast, slow) = translated(&gate)?;
         assert!(fast == 0 && slow > 1000, "{fast} packets went fast and {slow} slow");
@@ -173,18 +175,49 @@ fn the_two_paths_change_places_while_bytes_flow() -> Result<(), LabError> {
         assert!(translated(&gate)?.0 > 1000);
 
         // Another table is another program, with what the former has counted.
-        let before = (program(&world), translated(&gate)?.0);
+        let before = (program(&world.gate, "st-siit"), translated(&gate)?.0);
         Straddle::within(world.directory(), exe(), &(config("auto") + "traffic-class = 0xb8\n"))?;
         gate.up()?;
-        assert_ne!(program(&world), before.0);
+        assert_ne!(program(&world.gate, "st-siit"), before.0);
         assert!(translated(&gate)?.0 >= before.1);
         flow.goes_on("with another class")?;
 
         // Somebody takes it away.
         world.gate.run(&["tc", "qdisc", "del", "dev", "st-siit", "clsact"])?;
-        wait::until("the program to come back", LIMIT, || program(&world))?;
+        wait::until("the program to come back", LIMIT, || program(&world.gate, "st-siit"))?;
         flow.goes_on("by the program that came back")
     })?;
     gate.down()?;
     running.ends(LIMIT)
+}
+
+/// What `run` finds out while it runs, the program knows too, and still knows when another `run` has begun.
+#[test]
+fn a_discovered_prefix_reaches_the_program() -> Result<(), LabError> {
+    let Some(_turn) = turn("a_discovered_prefix_reaches_the_program") else { return Ok(()) };
+    let world = Access::build(Network { pref64: true, ..Network::default() })?;
+    let file = "[host.vm]\nuplink = \"eth0\"\n\n[[clat]]\nhost = \"vm\"\nfast-path = \"require\"\n";
+    let straddle = Straddle::within(world.directory(), exe(), file)?;
+    let vm = straddle.on(&world.vm);
+    let mut running = vm.run()?;
+    running.says("the NAT64's prefix is", LIMIT)?;
+    let fast = |when: &str| -> Result<(), LabError> {
+        let before = translated(&vm)?;
+        assert!(ping(&world.vm, Access::WEB.into(), 20)?.complete(), "{when}");
+        let after = translated(&vm)?;
+        assert!(after.0 >= before.0 + 40, "{when}: {before:?}, then {after:?}");
+        Ok(())
+    };
+    fast("with a prefix")?;
+    let first = program(&world.vm, "st-clat").expect("a program");
+    drop(running);
+    fast("without a process")?;
+    let mut again = vm.run()?;
+    fast("before the prefix is found again")?;
+    again.says("the NAT64's prefix is", LIMIT)?;
+    fast("with the same prefix")?;
+    assert_eq!(program(&world.vm, "st-clat"), Some(first), "what is there is adopted");
+    assert_eq!(vm.json("status")?["well"], true);
+    vm.down()?;
+    again.ends(LIMIT)
 }
