@@ -70,6 +70,8 @@ pub struct ClatOptions {
     pub variant: ClatVariant,
     /// TAYGA in straddle's place, set up by hand: it shows that the world is right.
     pub by_hand: bool,
+    /// The slow path alone.
+    pub slow: bool,
     /// Leave the world standing, with IPv4.
     pub keep: bool,
     /// Who is the NAT64.
@@ -88,7 +90,9 @@ pub fn clat(
 ) -> Result<Report, LabError> {
     progress("building the world");
     let world = Access::build(options.variant.network(options.nat64))?;
-    let straddle = Straddle::within(world.directory(), straddle_exe, &options.variant.config(world.vm6()))?;
+    let path = if options.slow { "off" } else { "auto" };
+    let file = format!("{}fast-path = \"{path}\"\n", options.variant.config(world.vm6()));
+    let straddle = Straddle::within(world.directory(), straddle_exe, &file)?;
 
     progress("asking without a translator");
     let before = ask(&world, options)?;

@@ -16,6 +16,8 @@ use crate::{LabError, Peer};
 pub struct SiitOptions {
     /// TAYGA in straddle's place, set up by hand: it shows that the world is right.
     pub by_hand: bool,
+    /// The slow path alone.
+    pub slow: bool,
     /// Leave the world standing, with the translator.
     pub keep: bool,
     /// The translator in front of the host behind the data centre.
@@ -46,7 +48,7 @@ pub fn siit(
 ) -> Result<Report, LabError> {
     progress("building the world");
     let world = DataCentre::build(options.peer)?;
-    let straddle = Straddle::within(world.directory(), straddle_exe, SIIT_CONFIG)?;
+    let straddle = Straddle::within(world.directory(), straddle_exe, &config(options))?;
 
     progress("asking without a translator");
     let before = ask(&world, options, Pace::Together)?;
@@ -69,6 +71,11 @@ pub fn siit(
     checks.push(world.gate.without(straddle_exe)?);
     let kept = if options.keep { Some(keep(world, &straddle, options)?) } else { None };
     Ok(page(options, checks, kept))
+}
+
+fn config(options: &SiitOptions) -> String {
+    let path = if options.slow { "off" } else { "auto" };
+    format!("{SIIT_CONFIG}fast-path = \"{path}\"\n")
 }
 
 fn up(world: &DataCentre, straddle: &Straddle, options: &SiitOptions) -> Result<Process, LabError> {

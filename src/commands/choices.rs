@@ -37,6 +37,14 @@ pub(super) const CHOICES: &[(&str, &str)] = &[
          is known to carry more. It does not concern packets with DF: those are told the true MTU.",
     ),
     (
+        "fast-path = \"auto\" | \"off\" | \"require\"",
+        "Nothing of an RFC: who does the work. An eBPF program at the device's egress hook translates plain packets \
+         and has them come in by the same device, as the process would: routes, rules and filters see the \
+         same. It takes whole TCP (super-packets too), UDP, ICMP echoes and transports without a \
+         pseudo-header, and leaves all else to the process; straddle status counts why. \"auto\" has it wherever \
+         the kernel takes it, \"require\" is an error where it does not.",
+    ),
+    (
         "rfc6791v4, and 192.0.0.8",
         "A router of the IPv6 network that has no IPv4 address sends an ICMPv6 error. RFC 6791 section 3 wants \
          its source replaced by one of a pool, so that the error is not lost, and traceroute goes on. With \

@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 use straddle_intent::plan::{Bridge, Via};
 use straddle_intent::step::Step;
 use straddle_kernel::Counters;
+use straddle_kernel::fast::Counts;
 
 use crate::cli::{Exit, Place};
 use crate::keep::{Service, ask};
@@ -20,6 +21,8 @@ pub(crate) struct Status {
     pub(crate) service: Option<Service>,
     /// What the kernel's own devices have carried, by device.
     pub(crate) devices: Vec<(String, Counters)>,
+    /// What the kernel's programs have counted, by device.
+    pub(crate) fast: Vec<(String, Counts)>,
 }
 
 /// Tells for each bridge whether it is in step and served, and its counters.
@@ -35,13 +38,25 @@ pub(crate) fn status(place: &Place, json: bool) -> Ended {
     let by_kernel = look.plan.bridges.iter().filter(|bridge| !bridge.is_served());
     let names: Vec<&str> = by_kernel.filter_map(Bridge::device).collect();
     let devices = site.kernel.counters(&names)?;
-    let status = Status { look, left, service: ask(&place.runtime_dir), devices };
+    let fast = fast(&mut site, &look);
+    let status = Status { look, left, service: ask(&place.runtime_dir), devices, fast };
     if json {
         say::result(&(render::status_json(&status) + "\n"))?;
     } else {
         say::result(&render::status(&status))?;
     }
     Ok(if status.well() { Exit::Done } else { Exit::OutOfStep })
+}
+
+/// Whoever may not ask sees the rest.
+fn fast(site: &mut Site, look: &Look) -> Vec<(String, Counts)> {
+    let mut counted = Vec::new();
+    for program in &look.live.fast {
+        if let Ok(Some(counts)) = site.kernel.fast(&program.dev) {
+            counted.push((program.dev.clone(), counts));
+        }
+    }
+    counted
 }
 
 fn words(step: &Step) -> Vec<String> {
@@ -57,6 +72,14 @@ impl Status {
             service.counters.iter().find(|counted| counted["bridge"] == bridge.name.as_str()).cloned()
         };
         device.map(|(_, counters)| json!(counters)).or_else(served)
+    }
+
+    /// What the kernel's program in front of a bridge has counted.
+    pub(crate) fn fast(&self, bridge: &Bridge) -> Option<&Counts> {
+        self.fast
+            .iter()
+            .find(|(device, _)| Some(device.as_str()) == bridge.device())
+            .map(|(_, counts)| counts)
     }
 
     /// What was told or heard of a bridge's endpoint.

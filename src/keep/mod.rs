@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use straddle_intent::plan::{Bridge, Plan};
+use straddle_intent::object::FastPath;
+use straddle_intent::plan::{Bridge, Plan, Via};
 use straddle_kernel::{Turn, Watch};
 
 use crate::cli::Place;
@@ -199,6 +200,7 @@ impl<'a> Keeper<'a> {
         if let Err(complaint) = self.repair() {
             say::aside(&render::complaint(&complaint));
         }
+        self.tell_what_is_known();
         drop(turn);
         if self.updates.suits(&self.plan.updates) {
             self.updates.follow(&self.plan.updates);
@@ -261,7 +263,9 @@ impl<'a> Keeper<'a> {
     /// What the network offers has changed: the loops translate by it from here on.
     fn take_prefixes(&mut self) {
         let found = self.discovery.found();
+        let mut changed = Vec::new();
         for bridge in self.serving.bridges() {
+            let Via::Translator(translator) = &bridge.via else { continue };
             let prefixes = |found: &Found| {
                 let state = found.get(&bridge.name);
                 state.and_then(|state| state.found.as_ref()).map(|found| found.prefixes.clone())
@@ -270,9 +274,34 @@ impl<'a> Keeper<'a> {
             if before != now {
                 say::line(&render::prefixes(&bridge.name, found.get(&bridge.name)));
                 self.serving.tell(bridge, &found);
+                let config = serving::config(&bridge.name, translator, &found);
+                changed.push((translator.device.clone(), config));
             }
         }
         self.found = found;
+        for (device, config) in changed {
+            self.tell_kernel(&device, &config);
+        }
+    }
+
+    /// The kernel's programs translate by what the loops do. Where nothing was found yet they keep what a
+    /// straddle before this one has told them: connections go on.
+    fn tell_what_is_known(&mut self) {
+        let known = |bridge: &Bridge| self.found.get(&bridge.name).is_some_and(|state| state.found.is_some());
+        let told = self.plan.bridges.iter().filter(|bridge| known(bridge)).filter_map(|bridge| {
+            let Via::Translator(translator) = &bridge.via else { return None };
+            let config = serving::config(&bridge.name, translator, &self.found);
+            translator.discovers.as_ref().map(|_| (translator.device.clone(), config))
+        });
+        for (device, config) in told.collect::<Vec<_>>() {
+            self.tell_kernel(&device, &config);
+        }
+    }
+
+    fn tell_kernel(&mut self, device: &str, config: &straddle_xlat::Config) {
+        if let Err(error) = self.site.kernel.tell(&FastPath::new(device, config)) {
+            say::aside(&render::complaint(&error.into()));
+        }
     }
 
     fn answer(&self) {

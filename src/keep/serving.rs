@@ -214,13 +214,18 @@ fn translator(
     })
 }
 
-fn told(bridge: &str, translator: &Translator, found: &Found) -> Arc<straddle_xlat::Translator> {
+/// What a bridge translates by, with the prefixes that were found for it.
+pub(super) fn config(bridge: &str, translator: &Translator, found: &Found) -> straddle_xlat::Config {
     let mut config = translator.config.clone();
     let state = found.get(bridge).filter(|_| translator.discovers.is_some());
     if let Some(found) = state.and_then(|state| state.found.as_ref()) {
         config.pool6.clone_from(&found.prefixes);
     }
-    Arc::new(straddle_xlat::Translator::new(config))
+    config
+}
+
+fn told(bridge: &str, translator: &Translator, found: &Found) -> Arc<straddle_xlat::Translator> {
+    Arc::new(straddle_xlat::Translator::new(config(bridge, translator, found)))
 }
 
 /// A queue for each; more than four help nobody.

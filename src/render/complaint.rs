@@ -151,6 +151,9 @@ fn help_for(failure: &Error) -> &'static str {
         Error::Journal { .. } => {
             "`straddle down` takes back what can be told, and keeps the file as journal.unreadable"
         }
+        Error::Program(_) => {
+            "write fast-path = \"off\" for that bridge: all its packets then go the slow path"
+        }
         Error::Nft(_) => "is nft installed, and is this root? `straddle plan` shows the rules",
         Error::Netlink { .. } | Error::NoDevice(_) | Error::Busy(_) => {
             "the words are the kernel's; `straddle plan` shows the step among the others"

@@ -2,6 +2,7 @@
 
 mod addr;
 mod complaint;
+mod fast;
 mod plan;
 mod relay;
 mod status;

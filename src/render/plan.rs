@@ -8,7 +8,7 @@ use straddle_serve::discover::State;
 
 use crate::cli::Place;
 
-use super::{bold, dim, folded, headed};
+use super::{bold, dim, fast, folded, headed};
 
 /// A plan with its steps, each with its undo.
 pub(crate) fn plan(place: &Place, plan: &Plan, notes: &[String], steps: &[Step]) -> String {
@@ -54,6 +54,7 @@ fn translator(translator: &Translator) -> String {
     let mut out = folded("  device  ", 10, &device);
     let mtus = format!("{} in IPv4, {} in IPv6", config.mtu4, config.mtu6);
     out += &folded("  MTU     ", 10, &mtus);
+    out += &folded("  fast    ", 10, &fast::path(translator));
     if let Some(discovers) = &translator.discovers {
         let asked: Vec<String> = discovers.dns64.iter().map(ToString::to_string).collect();
         let asked = if asked.is_empty() { "the host's resolvers".into() } else { asked.join(", ") };
@@ -112,11 +113,13 @@ pub(crate) fn in_step(plan: &Plan) -> String {
 /// What an `up` alone does not do.
 pub(crate) fn needs_serving(plan: &Plan) -> String {
     let devices: Vec<&str> = plan.served().filter_map(Bridge::device).collect();
+    let translated = |bridge: &Bridge| matches!(&bridge.via, Via::Translator(t) if t.slow.is_none());
+    let what = if plan.served().any(translated) { "not everything" } else { "nothing" };
     let text = if devices.is_empty() {
         "nothing listens yet: a relay needs a process. Serve it: straddle run".to_string()
     } else {
         format!(
-            "nothing crosses {} yet: a tun device needs a process. Serve it: straddle run",
+            "{what} crosses {} yet: a tun device needs a process. Serve it: straddle run",
             devices.join(", ")
         )
     };

@@ -10,7 +10,7 @@ use straddle_xlat::Reason;
 
 use crate::commands::Status;
 
-use super::{bold, coloured, folded, headed};
+use super::{bold, coloured, fast, folded, headed};
 
 /// What `status` shows to a person.
 pub(crate) fn status(status: &Status) -> String {
@@ -20,10 +20,8 @@ pub(crate) fn status(status: &Status) -> String {
     out += &match service {
         Some(service) => format!("served by `straddle run`, pid {}\n", service.pid),
         None if plan.needs_serving() => {
-            format!(
-                "{}: no `straddle run` serves this host; nothing crosses its bridges\n",
-                bad("not served")
-            )
+            let left = if status.fast.is_empty() { "nothing" } else { "only what the fast path takes" };
+            format!("{}: no `straddle run` serves this host; {left} crosses its bridges\n", bad("not served"))
         }
         None => String::new(),
     };
@@ -32,10 +30,13 @@ pub(crate) fn status(status: &Status) -> String {
         out += &format!("\n{}  {word}{}\n", headed(&bridge.name, &bridge.part), mtu(bridge));
         match (&bridge.via, status.counters(bridge)) {
             (Via::Carrier(carrier), Some(counted)) => out += &counters(&counted, carrier.mtu.value),
-            (Via::Translator(translator), Some(counted)) => out += &translated(translator, &counted),
+            (Via::Translator(translator), counted) => {
+                out += &fast::status(translator, status.fast(bridge), counted.as_ref());
+                out += &counted.map(|counted| translated(translator, &counted)).unwrap_or_default();
+            }
             (Via::Relay(_), Some(counted)) => out += &super::relay::counters(&counted),
             (Via::Awaited(awaited), _) => out += &folded("  ", 4, &awaited.why),
-            (Via::Carrier(_) | Via::Translator(_) | Via::Relay(_), None) => {}
+            (Via::Carrier(_) | Via::Relay(_), None) => {}
         }
         if let Some(update) = status.update(bridge) {
             out += &self::update(update);
@@ -65,10 +66,6 @@ fn mtu(bridge: &Bridge) -> String {
 /// What a translator has done, each counter with what it means.
 fn translated(translator: &Translator, counted: &Value) -> String {
     let mut out = String::new();
-    for (way, words) in [("to6", "IPv4 to IPv6"), ("to4", "IPv6 to IPv4")] {
-        let number = |key: &str| counted[way][key].as_u64().unwrap_or(0);
-        out += &format!("  {words}: {} packets, {}\n", number("packets"), bytes(number("bytes")));
-    }
     if let Some(answers @ 1..) = counted["answers"].as_u64() {
         out += &format!("  {answers} answers of its own: ICMP errors and echo replies\n");
     }
@@ -182,8 +179,14 @@ pub(crate) fn status_json(status: &Status) -> String {
         .iter()
         .map(|bridge| {
             let counters = status.counters(bridge);
-            let update = status.update(bridge);
-            json!({"bridge": bridge, "in_step": status.left.is_empty(), "counters": counters, "update": update})
+            let (fast, update) = (status.fast(bridge), status.update(bridge));
+            json!({
+                "bridge": bridge,
+                "in_step": status.left.is_empty(),
+                "counters": counters,
+                "fast": fast,
+                "update": update,
+            })
         })
         .collect();
     let value = json!({

@@ -51,6 +51,14 @@ fn a_vm_has_ipv4_by_a_routed_prefix() {
     ipv4(ClatVariant::Routed);
 }
 
+/// Without the kernel's help.
+#[test]
+fn a_vm_has_ipv4_by_the_slow_path() {
+    let Some(_turn) = turn("a_vm_has_ipv4_by_the_slow_path") else { return };
+    let options = ClatOptions { variant: ClatVariant::Pref64, slow: true, ..ClatOptions::default() };
+    good(&clat(&options, exe(), &mut |_| ()).unwrap());
+}
+
 /// Somebody deletes the default route: it comes back. And whoever only waits costs nothing.
 #[test]
 fn what_was_taken_away_comes_back_and_waiting_costs_nothing() -> Result<(), LabError> {

@@ -11,6 +11,7 @@ mod choice;
 mod clat;
 mod crash;
 mod deal;
+mod fast;
 mod foreign;
 mod guard;
 #[path = "../common/pair.rs"]

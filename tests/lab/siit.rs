@@ -28,6 +28,13 @@ fn a_data_centre_is_reached_through_its_gate() {
     assert!(!stages.is_empty(), "progress is told");
 }
 
+/// Without the kernel's help.
+#[test]
+fn a_data_centre_is_reached_by_the_slow_path() {
+    let Some(_turn) = turn("a_data_centre_is_reached_by_the_slow_path") else { return };
+    good(&siit(&SiitOptions { slow: true, ..SiitOptions::default() }, exe(), &mut |_| ()).unwrap());
+}
+
 /// The same questions, answered by a translator that is not ours: what fails with ours alone is ours.
 #[test]
 fn the_data_centre_is_right_by_tayga() {

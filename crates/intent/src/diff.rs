@@ -93,7 +93,7 @@ fn taken_back(plan: &Plan, live: &Snapshot, memory: &Memory) -> Vec<Step> {
 /// What stands on another object goes before it.
 fn removal_rank(object: &Object) -> u8 {
     match object {
-        Object::Rule(_) => 0,
+        Object::FastPath(_) | Object::Rule(_) => 0,
         Object::Route(_) => 1,
         Object::Neighbour(_) => 2,
         Object::Address(_) => 3,
@@ -156,9 +156,15 @@ fn present(object: &Object, live: &Snapshot) -> Result<Option<Step>, Conflict> {
     let in_step = match (object, &found) {
         (Object::Route(route), Object::Route(other)) => route.agrees(other),
         (Object::Address(_), _) => true,
+        (Object::FastPath(mine), Object::FastPath(other)) => mine.agrees(other),
         (Object::Neighbour(mine), Object::Neighbour(other)) => mine.same_as(other),
         (
-            Object::Link(_) | Object::Route(_) | Object::Rule(_) | Object::Neighbour(_) | Object::Filter(_),
+            Object::Link(_)
+            | Object::Route(_)
+            | Object::Rule(_)
+            | Object::Neighbour(_)
+            | Object::Filter(_)
+            | Object::FastPath(_),
             other,
         ) => object == other,
     };
@@ -195,7 +201,8 @@ fn found(object: &Object, live: &Snapshot) -> Result<Option<Object>, Conflict> {
             }
             None
         }
-        Object::Filter(_) => None,
+        // Whatever else hangs at the device, ours hangs beside it.
+        Object::Filter(_) | Object::FastPath(_) => None,
     };
     match foreign {
         None => Ok(None),

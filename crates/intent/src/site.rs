@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::config::Diagnostic;
-use crate::model::{Address6, BackendChoice, Borrow, Host, Model};
+use crate::model::{Address6, BackendChoice, Borrow, FastChoice, Host, Model};
 use crate::plan::{Offers, kind_word, present, rooms};
 use crate::snapshot::Snapshot;
 
@@ -56,6 +56,7 @@ pub fn identify<'a>(model: &'a Model, given: Option<&str>, live: &Snapshot) -> R
 pub fn check(model: &Model, host: &Host, live: &Snapshot, offers: &Offers) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     found.extend(kernel_lacks(model, host, offers));
+    found.extend(no_fast_path(model, host, offers));
     found.extend(not_here(host, live));
     found.extend(no_room(model, host, live));
     found.extend(own_address(model, host, live));
@@ -139,4 +140,18 @@ fn kernel_lacks(model: &Model, host: &Host, offers: &Offers) -> Option<Diagnosti
     let message = format!("this kernel has no {}: {why}", kind_word(kind));
     let help = "write \"auto\" or \"tun\", or load the module (modprobe ip6_gre, ip6_tunnel or sit)";
     Some(Diagnostic::new(choice.span.clone(), message, help))
+}
+
+/// The file wants the fast path where the kernel has none.
+fn no_fast_path(model: &Model, host: &Host, offers: &Offers) -> Vec<Diagnostic> {
+    let Some(Some(why)) = offers.0.get(Offers::FAST_PATH) else { return Vec::new() };
+    let siits = model.siits.iter().filter(|siit| siit.host == host.name).map(|siit| &siit.translation);
+    let clats = model.clats.iter().filter(|clat| clat.host == host.name).map(|clat| &clat.translation);
+    let required = siits.chain(clats).filter_map(|translation| translation.fast_path.as_ref());
+    let required = required.filter(|choice| choice.value == FastChoice::Require);
+    let refused = required.map(|choice| {
+        let message = format!("this kernel does not take the fast path's program: {why}");
+        Diagnostic::new(choice.span.clone(), message, "write \"auto\": all packets then go the slow path")
+    });
+    refused.collect()
 }

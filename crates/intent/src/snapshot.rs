@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::object::{Address, Displaced, Link, Neighbour, Object, Origin, Route, Rule, SysctlKey};
+use crate::object::{Address, Displaced, FastPath, Link, Neighbour, Object, Origin, Route, Rule, SysctlKey};
 
 /// What is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub neighbours: Vec<Neighbour>,
     /// The comments of the rules in the nft table that bears our name, if there is one.
     pub filter: Option<Vec<String>>,
+    /// The programs of ours in front of devices.
+    pub fast: Vec<FastPath>,
     /// Others' nft chains that drop what they don't accept of passing packets, as `nft list chain` takes them.
     pub barriers: Vec<String>,
     /// The sysctls that were asked for and exist.
@@ -57,6 +59,7 @@ impl Snapshot {
         ours.extend(self.rules.iter().filter(|r| r.origin == Origin::Straddle).cloned().map(Object::Rule));
         let kept = self.neighbours.iter().filter(|n| n.origin == Origin::Straddle && n.lasts());
         ours.extend(kept.cloned().map(Object::Neighbour));
+        ours.extend(self.fast.iter().cloned().map(Object::FastPath));
         ours
     }
 
@@ -66,6 +69,7 @@ impl Snapshot {
         self.addresses.retain(|address| address.dev != dev);
         self.routes.retain(|route| route.dev.as_deref() != Some(dev));
         self.neighbours.retain(|neighbour| neighbour.dev != dev);
+        self.fast.retain(|fast| fast.dev != dev);
         self.sysctls.retain(|key, _| key.device() != Some(dev));
     }
 

@@ -1,8 +1,8 @@
 //! Steps in the words of ip(8), sysctl(8) and nft(8).
 
 use crate::object::{
-    Address, Chain, Displaced, FilterRule, Format, Link, LinkKind, MAIN, Neighbour, NeighbourKind, Object,
-    Origin, Route, RouteKind, Rule, Selector, Tunnel,
+    Address, Chain, Displaced, FastPath, FilterRule, Format, Link, LinkKind, MAIN, Neighbour, NeighbourKind,
+    Object, Origin, Route, RouteKind, Rule, Selector, Tunnel,
 };
 use crate::step::Step;
 
@@ -49,6 +49,7 @@ pub fn object(object: &Object) -> String {
         Object::Rule(rule) => format!("rule {}", self::rule(rule)),
         Object::Neighbour(neighbour) => format!("neigh {}", self::neighbour(neighbour)),
         Object::Filter(filter) => format!("nft table inet straddle, {} rules", filter.rules.len()),
+        Object::FastPath(fast) => format!("fast path {}", self::fast_path(fast)),
     }
 }
 
@@ -66,6 +67,7 @@ fn added(object: &Object) -> Vec<String> {
             lines.extend(filter.rules.iter().map(filter_rule));
             lines
         }
+        Object::FastPath(fast) => vec![format!("tc filter add {}", fast_path(fast))],
     }
 }
 
@@ -77,6 +79,7 @@ fn removed(object: &Object) -> String {
         Object::Rule(rule) => format!("ip rule del {}", self::rule(rule)),
         Object::Neighbour(neighbour) => format!("ip neigh del {}", self::neighbour(neighbour)),
         Object::Filter(_) => "nft delete table inet straddle".into(),
+        Object::FastPath(fast) => format!("tc filter del {}", fast_path(fast)),
     }
 }
 
@@ -88,6 +91,7 @@ fn changed(to: &Object) -> Vec<String> {
         Object::Rule(rule) => vec![format!("ip rule add {}, delete the former", self::rule(rule))],
         Object::Neighbour(neighbour) => vec![format!("ip neigh replace {}", self::neighbour(neighbour))],
         Object::Filter(_) => added(to),
+        Object::FastPath(fast) => vec![format!("tc filter replace {}", fast_path(fast))],
     }
 }
 
@@ -195,6 +199,10 @@ fn neighbour(neighbour: &Neighbour) -> String {
         NeighbourKind::Permanent(mac) => format!("{address} lladdr {mac} dev {dev} nud permanent"),
         NeighbourKind::Learnt(mac) => format!("{address} lladdr {mac} dev {dev}"),
     }
+}
+
+fn fast_path(fast: &FastPath) -> String {
+    format!("dev {} egress bpf straddle_fast direct-action", fast.dev)
 }
 
 fn filter_rule(rule: &FilterRule) -> String {

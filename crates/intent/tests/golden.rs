@@ -77,14 +77,18 @@ fn endpoints(case: &Path) -> Endpoints {
     told.lines().filter_map(one).collect()
 }
 
-/// A kernel without tunnel devices, unless the case has a file `kernel-has`: a word on each line.
+/// A kernel without tunnel devices, unless the case has a file `kernel-has`: a word on each line. Without the file
+/// it was not asked for the fast path.
 fn offers(case: &Path) -> Offers {
-    let has = fs::read_to_string(case.join("kernel-has")).unwrap_or_default();
+    let file = fs::read_to_string(case.join("kernel-has"));
+    let asked = file.is_ok();
+    let has = file.unwrap_or_default();
     let one = |word: &'static str| {
         let refusal = "Unknown device type".to_string();
         (word, (!has.lines().any(|line| line == word)).then_some(refusal))
     };
-    Offers(["ip6gre", "ip6tnl", "sit"].map(one).into_iter().collect())
+    let words = ["ip6gre", "ip6tnl", "sit"].into_iter().chain(asked.then_some(Offers::FAST_PATH));
+    Offers(words.map(one).collect())
 }
 
 fn on_host(text: &str, model: &Model, facts: &Facts<'_>) -> Vec<(String, String)> {
@@ -110,7 +114,12 @@ fn on_host(text: &str, model: &Model, facts: &Facts<'_>) -> Vec<(String, String)
             ),
             Via::Translator(translator) => {
                 let (mtu4, mtu6) = (translator.config.mtu4, translator.config.mtu6);
-                format!("{}: {}; MTU {mtu4} in IPv4, {mtu6} in IPv6\n", b.name, b.part)
+                let fast = match &translator.slow {
+                    Some(why) if offers.knows_fast() => format!("; no fast path: {why}"),
+                    Some(_) => String::new(),
+                    None => "; fast path".into(),
+                };
+                format!("{}: {}; MTU {mtu4} in IPv4, {mtu6} in IPv6{fast}\n", b.name, b.part)
             }
             Via::Relay(relay) => {
                 let times = (relay.connect_timeout, relay.idle_timeout, relay.half_close_timeout);

@@ -32,6 +32,9 @@ pub enum Error {
     /// `nft` failed.
     #[error("nft: {0}")]
     Nft(String),
+    /// The kernel did not take a program of ours.
+    #[error("{0}")]
+    Program(String),
     /// There is no such device.
     #[error("there is no device `{0}`")]
     NoDevice(String),
@@ -67,7 +70,11 @@ impl Error {
         match self {
             Error::Netlink { code, .. } => *code == errno,
             Error::File { source, .. } | Error::Call { source, .. } => source.raw_os_error() == Some(errno),
-            Error::Nft(_) | Error::NoDevice(_) | Error::Busy(_) | Error::Journal { .. } => false,
+            Error::Program(_)
+            | Error::Nft(_)
+            | Error::NoDevice(_)
+            | Error::Busy(_)
+            | Error::Journal { .. } => false,
         }
     }
 }

@@ -5,6 +5,7 @@ mod apply;
 mod boot;
 pub mod endpoints;
 mod error;
+pub mod fast;
 mod journal;
 mod learn;
 mod live;

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use straddle_intent::object::{Address, Displaced, Neighbour, Object, Origin, Route, SysctlKey};
+use straddle_intent::object::{Address, Displaced, FastPath, Neighbour, Object, Origin, Route, SysctlKey};
 use straddle_intent::snapshot::Snapshot;
 use straddle_intent::step::Step;
 
+use crate::fast::{self, Counts};
 use crate::netlink::counters::{self, Counters};
 use crate::netlink::{Names, Socket, address, link, neighbour, route, rule};
 use crate::{Error, Kernel, nft, sysctl};
@@ -51,6 +52,25 @@ impl Live {
         link::hardware(&mut self.socket, dev)
     }
 
+    /// Has the program in front of a device translate by what was discovered since the plan was made; where there
+    /// is none, nothing. No packet is lost.
+    ///
+    /// # Errors
+    /// When the kernel refuses; then the program is as it was.
+    pub fn tell(&mut self, known: &FastPath) -> Result<(), Error> {
+        let names = self.names()?;
+        fast::tell(&mut self.socket, &names, known)
+    }
+
+    /// What the program in front of a device has counted; none where there is none.
+    ///
+    /// # Errors
+    /// When the kernel can't be asked.
+    pub fn fast(&mut self, dev: &str) -> Result<Option<Counts>, Error> {
+        let names = self.names()?;
+        fast::counts(&mut self.socket, dev, &names)
+    }
+
     fn names(&mut self) -> Result<Names, Error> {
         link::dump(&mut self.socket).map(|(_, names)| names)
     }
@@ -65,6 +85,7 @@ impl Live {
             Object::Rule(wanted) => rule::add(socket, wanted),
             Object::Neighbour(wanted) => neighbour::add(socket, wanted, &names),
             Object::Filter(wanted) => nft::load(wanted),
+            Object::FastPath(wanted) => fast::put(socket, wanted, &names),
         }
     }
 
@@ -79,6 +100,7 @@ impl Live {
             Object::Rule(unwanted) => rule::delete(socket, unwanted),
             Object::Neighbour(unwanted) => neighbour::delete(socket, unwanted, &names),
             Object::Filter(_) => nft::delete(),
+            Object::FastPath(unwanted) => fast::remove(socket, unwanted, &names),
         };
         match done {
             Err(Error::NoDevice(_)) => Ok(()),
@@ -100,6 +122,7 @@ impl Live {
             Object::Route(wanted) => route::replace(&mut self.socket, wanted, &names),
             Object::Neighbour(wanted) => neighbour::add(&mut self.socket, wanted, &names),
             Object::Filter(wanted) => nft::load(wanted),
+            Object::FastPath(wanted) => fast::put(&mut self.socket, wanted, &names),
             Object::Address(_) => Ok(()),
             // Added before the other goes: no packet finds neither.
             Object::Rule(wanted) => {
@@ -242,6 +265,7 @@ impl Kernel for Live {
             rules: rule::dump(&mut self.socket)?,
             neighbours: neighbour::dump(&mut self.socket, &names)?,
             filter: nft::read()?,
+            fast: fast::dump(&mut self.socket, &links, &names)?,
             barriers: nft::barriers()?,
             sysctls: values,
             links,

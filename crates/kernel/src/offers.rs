@@ -7,8 +7,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use straddle_intent::object::{Format, Link, LinkKind, Tunnel};
 use straddle_intent::plan::Offers;
 
-use crate::Error;
 use crate::netlink::{Socket, link};
+use crate::{Error, fast};
 
 /// Asks for a device of each kind.
 ///
@@ -31,7 +31,9 @@ fn ask() -> Result<Offers, Error> {
         Err(Error::Netlink { why, .. }) => (format.word(), Some(why)),
         Err(error) => (format.word(), Some(error.to_string())),
     };
-    Ok(Offers(kinds.map(one).into_iter().collect::<BTreeMap<_, _>>()))
+    let mut offers: BTreeMap<_, _> = kinds.map(one).into_iter().collect();
+    offers.insert(Offers::FAST_PATH, fast::refusal());
+    Ok(Offers(offers))
 }
 
 /// A tunnel to nowhere (RFC 5737, RFC 3849).

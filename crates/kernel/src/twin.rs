@@ -1,6 +1,6 @@
 //! The kernel's twin in memory: the same seam, for tests that fail or die at every step.
 
-use straddle_intent::object::{Address, Displaced, Key, Object, Origin, SysctlKey};
+use straddle_intent::object::{Address, Displaced, FastPath, Key, Object, Origin, SysctlKey};
 use straddle_intent::snapshot::Snapshot;
 use straddle_intent::step::Step;
 
@@ -35,6 +35,11 @@ impl Twin {
             Object::Filter(filter) => {
                 state.filter = Some(filter.rules.iter().map(ToString::to_string).collect())
             }
+            // The kernel does not tell what a program was told, and one that was told nothing is none.
+            Object::FastPath(fast) => {
+                state.fast.retain(|other| other.dev != fast.dev);
+                state.fast.extend(fast.tables.is_some().then(|| FastPath { tables: None, ..fast.clone() }));
+            }
         }
     }
 
@@ -44,6 +49,7 @@ impl Twin {
         state.routes.retain(|r| Object::Route(r.clone()).key() != *key);
         state.rules.retain(|r| Object::Rule(r.clone()).key() != *key);
         state.neighbours.retain(|n| Object::Neighbour(n.clone()).key() != *key);
+        state.fast.retain(|f| Object::FastPath(f.clone()).key() != *key);
         match object {
             Object::Filter(_) => state.filter = None,
             Object::Link(link) => {
@@ -52,9 +58,14 @@ impl Twin {
                 state.addresses.retain(|a| !gone(&a.dev));
                 state.routes.retain(|r| !r.dev.as_deref().is_some_and(gone));
                 state.neighbours.retain(|n| !gone(&n.dev));
+                state.fast.retain(|f| !gone(&f.dev));
                 state.sysctls.retain(|key, _| !key.device().is_some_and(gone));
             }
-            Object::Address(_) | Object::Route(_) | Object::Rule(_) | Object::Neighbour(_) => {}
+            Object::Address(_)
+            | Object::Route(_)
+            | Object::Rule(_)
+            | Object::Neighbour(_)
+            | Object::FastPath(_) => {}
         }
     }
 

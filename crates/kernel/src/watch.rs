@@ -9,8 +9,8 @@ use crate::Error;
 /// A subscription to every change that may touch a plan.
 pub struct Watch(netlink_sys::Socket);
 
-/// `RTNLGRP_LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE`.
-const GROUPS: [u32; 7] = [1, 3, 5, 7, 8, 9, 11];
+/// `RTNLGRP_LINK, NEIGH, TC, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE`.
+const GROUPS: [u32; 8] = [1, 3, 4, 5, 7, 8, 9, 11];
 
 impl Watch {
     /// Subscribes. What changes from here on is heard of.

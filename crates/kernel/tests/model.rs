@@ -40,7 +40,8 @@ fn story(case: &Path) -> Option<Story> {
     let host = identify(&model, None, &start).ok()?.name.clone();
     start.link("eth0")?;
     let why = (!case.join("kernel-has").exists()).then(|| "none here".to_string());
-    let offers = Offers(["ip6gre", "ip6tnl", "sit"].map(|word| (word, why.clone())).into_iter().collect());
+    let words = ["ip6gre", "ip6tnl", "sit", Offers::FAST_PATH];
+    let offers = Offers(words.map(|word| (word, why.clone())).into_iter().collect());
     let told = fs::read_to_string(case.join("endpoints")).unwrap_or_default();
     let told = told.lines().filter_map(|line| line.split_once(' '));
     let endpoints = told.map(|(name, address)| (name.into(), address.parse().unwrap())).collect();

@@ -8,7 +8,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use crate::{eam, rfc6052};
 
 /// Everything that a translator must know.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Config {
     /// Which addresses translate how.
     pub mode: Mode,
@@ -49,7 +49,7 @@ pub struct Config {
 }
 
 /// Which addresses translate how.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Mode {
     /// Any address by `eam`, else by `pool6` (RFC 7915 §6, RFC 7757).
     #[default]
@@ -60,7 +60,7 @@ pub enum Mode {
 }
 
 /// What becomes of an IPv4 UDP datagram without checksum (RFC 7915 §4.5).
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum UdpZeroChecksum {
     /// It is dropped, and counted.
     Drop,
@@ -72,7 +72,7 @@ pub enum UdpZeroChecksum {
 }
 
 /// What becomes of a packet from one mapped IPv6 host to the IPv4 address of another (RFC 7757 §4).
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Hairpin {
     /// It goes out to the IPv4 network like any other.
     None,
@@ -84,7 +84,7 @@ pub enum Hairpin {
 }
 
 /// DSCP and ECN of what comes out (RFC 7915 §4.1, §5.1).
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum TrafficClass {
     /// As in the packet that came in, all eight bits.
     #[default]

@@ -10,7 +10,7 @@ mod lengths;
 use lengths::{Key, Lengths};
 
 /// One mapping: two prefixes, the IPv6 suffix at least as long as the IPv4 one (RFC 7757 §3.1).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Mapping {
     /// IPv6 prefix.
     pub v6: Ipv6Net,
@@ -130,6 +130,13 @@ impl Table {
     #[must_use]
     pub fn to4(&self, address: Ipv6Addr) -> Option<Ipv4Addr> {
         self.of6(address).map(|mapping| mapping.to4(address))
+    }
+}
+
+/// What a table was made of says all of it.
+impl core::hash::Hash for Table {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        self.mappings.hash(state);
     }
 }
 

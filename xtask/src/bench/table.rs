@@ -27,7 +27,7 @@ pub(super) fn print(names: [&str; 3], figures: &[&str], ways: &[Way; 3]) {
 }
 
 /// Prints every number, for whoever doubts a median.
-pub(super) fn print_rounds(names: [&str; 3], figures: &[&str], ways: &[Way; 3]) {
+pub(super) fn print_rounds<const N: usize>(names: [&str; N], figures: &[&str], ways: &[Way; N]) {
     println!("\nall rounds:");
     for (index, figure) in figures.iter().enumerate() {
         println!("  {figure}");

@@ -1,15 +1,19 @@
 //! A translator against plain forwarding and TAYGA.
 //!
 //! ```text
-//!  client ────────── middle ────────── server      plain      IPv6, forwarded
-//!  2001:db8:c::10    │                 IPv4, and    straddle   through 2001:db8:64::/96
-//!  IPv6 only         ├─ st-xlat        IPv6 for     TAYGA      through 2001:db8:65::/96
-//!                    └─ nat64          plain
+//!  client ────────── middle ────────── server      plain     IPv6, forwarded
+//!  2001:db8:c::10    │                 IPv4, and    fast      through 2001:db8:64::/96
+//!  IPv6 only         ├─ st-fast        IPv6 for     slow      through 2001:db8:63::/96
+//!                    ├─ st-slow        plain        TAYGA     through 2001:db8:65::/96
+//!                    └─ nat64
 //! ```
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use straddle_intent::object::{FastPath, Object};
+use straddle_intent::step::Step;
+use straddle_kernel::{Kernel as _, Live};
 use straddle_lab::guard::Guard;
 use straddle_lab::host::Host;
 use straddle_lab::probe::ping;
@@ -22,9 +26,10 @@ use super::iperf::{self, Direction, Load, Pair, measure};
 use super::table::{self, Way};
 use crate::Done;
 
-const NAMES: [&str; 3] = ["straddle", "plain", "TAYGA"];
+const NAMES: [&str; 4] = ["fast", "slow", "plain", "TAYGA"];
 /// The server, by each way.
-const TARGETS: [&str; 3] = ["2001:db8:64::203.0.113.10", "2001:db8:5::10", "2001:db8:65::203.0.113.10"];
+const TARGETS: [&str; 4] =
+    ["2001:db8:64::203.0.113.10", "2001:db8:63::203.0.113.10", "2001:db8:5::10", "2001:db8:65::203.0.113.10"];
 const FIGURES: [&str; 8] = [
     "TCP 1 flow   6→4 Gbit/s",
     "TCP 1 flow   4→6 Gbit/s",
@@ -35,7 +40,20 @@ const FIGURES: [&str; 8] = [
     "ping idle            µs",
     "ping under load      µs",
 ];
-const DEVICE: &str = "st-xlat";
+
+/// One of our two translators.
+struct Ours {
+    device: &'static str,
+    pool6: &'static str,
+    /// The client's IPv4 address.
+    client4: &'static str,
+    fast: bool,
+}
+
+const OURS: [Ours; 2] = [
+    Ours { device: "st-fast", pool6: "2001:db8:64::/96", client4: "198.51.100.10/32", fast: true },
+    Ours { device: "st-slow", pool6: "2001:db8:63::/96", client4: "198.51.100.11/32", fast: false },
+];
 
 struct World {
     client: Host,
@@ -46,17 +64,21 @@ struct World {
 
 /// Measures and prints.
 pub(super) fn bench(times: usize) -> Done {
-    let mut ways: [Way; 3] = std::array::from_fn(|_| vec![Vec::new(); FIGURES.len()]);
+    let mut ways: [Way; 4] = std::array::from_fn(|_| vec![Vec::new(); FIGURES.len()]);
     rounds(&mut ways, times).map_err(|error| error.to_string())?;
     println!("Translation, medians of {times} rounds, each way in turn\n");
-    table::print(NAMES, &FIGURES, &ways);
+    let [fast, slow, plain, tayga] = ways.clone();
+    for (name, way) in [("fast", fast), ("slow", slow)] {
+        table::print([name, NAMES[2], NAMES[3]], &FIGURES, &[way, plain.clone(), tayga.clone()]);
+        println!();
+    }
     table::print_rounds(NAMES, &FIGURES, &ways);
     Ok(())
 }
 
-fn rounds(ways: &mut [Way; 3], times: usize) -> Result<(), LabError> {
+fn rounds(ways: &mut [Way; 4], times: usize) -> Result<(), LabError> {
     let world = build()?;
-    let _serving = straddle(&world)?;
+    let _serving = OURS.iter().map(|ours| straddle(&world, ours)).collect::<Result<Vec<_>, _>>()?;
     let _tayga = tayga(&world)?;
     let _server = iperf::server(&world.server, world.guard.directory())?;
     for round in 1..=times {
@@ -137,27 +159,34 @@ fn build() -> Result<World, LabError> {
 }
 
 /// Ours, served by this process.
-fn straddle(world: &World) -> Result<Serving, LabError> {
+fn straddle(world: &World, ours: &Ours) -> Result<Serving, LabError> {
+    let (device, client4) = (ours.device, ours.client4);
     let bad = |what: &str| LabError::Guard(format!("{what} is refused"));
-    world.middle.run(&["ip", "tuntap", "add", "mode", "tun", "name", DEVICE, "multi_queue", "vnet_hdr"])?;
+    world.middle.run(&["ip", "tuntap", "add", "mode", "tun", "name", device, "multi_queue", "vnet_hdr"])?;
     world.middle.ip(&format!(
         "
-        link set {DEVICE} mtu 1500 addrgenmode none up
-        route add 2001:db8:64::/96 dev {DEVICE}
-        route add 198.51.100.10/32 dev {DEVICE}
-        "
+        link set {device} mtu 1500 addrgenmode none up
+        route add {} dev {device}
+        route add {client4} dev {device}
+        ",
+        ours.pool6
     ))?;
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let queues = world.middle.inside(|| straddle_kernel::open_queues(DEVICE, processors))?;
+    let queues = world.middle.inside(|| straddle_kernel::open_queues(device, processors))?;
     let queues = queues.map_err(|error| LabError::Guard(error.to_string()))?;
-    let net = "2001:db8:64::/96".parse().map_err(|_| bad("the prefix"))?;
+    let net = ours.pool6.parse().map_err(|_| bad("the prefix"))?;
     let prefix = rfc6052::Prefix::new(net).map_err(|_| bad("the prefix"))?;
     let client = eam::Mapping {
         v6: "2001:db8:c::10/128".parse().map_err(|_| bad("the mapping"))?,
-        v4: "198.51.100.10/32".parse().map_err(|_| bad("the mapping"))?,
+        v4: client4.parse().map_err(|_| bad("the mapping"))?,
     };
     let table = eam::Table::new(&[client]).map_err(|_| bad("the mapping"))?;
     let config = Config { pool6: vec![prefix], eam: table, ..Config::default() };
+    if ours.fast {
+        let program = Object::FastPath(FastPath::new(device, &config));
+        let put = || Live::open().and_then(|mut kernel| kernel.execute(&Step::Create(program)));
+        world.middle.inside(put)?.map_err(|error| LabError::Guard(error.to_string()))?;
+    }
     let translator = Arc::new(straddle_xlat::Translator::new(config));
     Serving::begin(vec![Translator { bridge: "bench".into(), translator, queues }])
         .map_err(|error| LabError::Guard(error.to_string()))

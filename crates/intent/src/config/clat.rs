@@ -49,6 +49,7 @@ pub(super) const KEYS: &[&str] = &[
     "udp-zero-checksum",
     "mtu-plateaus",
     "traffic-class",
+    "fast-path",
 ];
 
 pub(super) fn read(reader: &mut Reader, section: &Section<'_>) -> Clat {

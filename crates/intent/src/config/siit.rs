@@ -60,6 +60,7 @@ pub(super) const KEYS: &[&str] = &[
     "hairpin",
     "mtu-plateaus",
     "traffic-class",
+    "fast-path",
     "private-through-well-known",
 ];
 const HAIRPINS: &[(&str, Hairpin)] =

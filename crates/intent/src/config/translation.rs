@@ -3,6 +3,7 @@ use straddle_xlat::{TrafficClass, UdpZeroChecksum};
 use super::Spanned;
 use super::section::{Reader, Section};
 use super::value;
+use crate::model::FastChoice;
 
 /// What every recipe with a translator lets one choose; the translator's default where it is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct Translation {
     pub mtu_plateaus: Vec<Spanned<u32>>,
     /// DSCP and ECN of what comes out.
     pub traffic_class: Option<Spanned<TrafficClass>>,
+    /// Whether the kernel translates plain packets.
+    pub fast_path: Option<Spanned<FastChoice>>,
 }
 
 const ZERO_CHECKSUM: &[(&str, UdpZeroChecksum)] = &[
@@ -22,6 +25,9 @@ const ZERO_CHECKSUM: &[(&str, UdpZeroChecksum)] = &[
     ("compute", UdpZeroChecksum::Compute),
     ("pass", UdpZeroChecksum::Pass),
 ];
+
+const FAST_PATH: &[(&str, FastChoice)] =
+    &[("auto", FastChoice::Auto), ("off", FastChoice::Off), ("require", FastChoice::Require)];
 
 pub(super) fn read(reader: &mut Reader, section: &Section<'_>) -> Translation {
     let class = section.number_or_word(reader, "traffic-class", 0..=255, "copy").map(|class| {
@@ -34,5 +40,6 @@ pub(super) fn read(reader: &mut Reader, section: &Section<'_>) -> Translation {
             .optional(reader, "udp-zero-checksum", |word| value::one_of(word, ZERO_CHECKSUM)),
         mtu_plateaus: section.numbers(reader, "mtu-plateaus", 68..=65535),
         traffic_class: class,
+        fast_path: section.optional(reader, "fast-path", |word| value::one_of(word, FAST_PATH)),
     }
 }

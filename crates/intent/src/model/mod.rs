@@ -16,7 +16,7 @@ pub use host::{BackendChoice, Host};
 pub use publish::{Endpoint, Forwarding, Publish, Share, Side, Transport, UPDATE_PORT, Update, derived};
 pub use relay::{Destination, Family, Listen, Place, Protocol, Relay};
 pub use siit::Siit;
-pub use translation::Translation;
+pub use translation::{FastChoice, Translation};
 
 use crate::config::{Config, Diagnostic};
 

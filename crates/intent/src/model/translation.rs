@@ -1,6 +1,18 @@
 use straddle_xlat::{Config, TrafficClass, UdpZeroChecksum};
 
-use crate::config;
+use crate::config::{self, Spanned};
+
+/// Whether the kernel translates plain packets (the fast path).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FastChoice {
+    /// Where this kernel can.
+    #[default]
+    Auto,
+    /// It does not.
+    Off,
+    /// It must.
+    Require,
+}
 
 /// What every recipe with a translator has in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +25,8 @@ pub struct Translation {
     pub mtu_plateaus: Vec<u16>,
     /// DSCP and ECN of what comes out.
     pub traffic_class: TrafficClass,
+    /// Whether the kernel translates plain packets, and where the file says so.
+    pub fast_path: Option<Spanned<FastChoice>>,
 }
 
 impl Translation {
@@ -31,7 +45,13 @@ impl Translation {
                 .map_or(default.udp_zero_checksum, |policy| policy.value),
             mtu_plateaus: if plateaus.is_empty() { default.mtu_plateaus } else { plateaus },
             traffic_class: written.traffic_class.as_ref().map_or(default.traffic_class, |class| class.value),
+            fast_path: written.fast_path.clone(),
         }
+    }
+
+    /// What the file says of the fast path.
+    pub(crate) fn fast(&self) -> FastChoice {
+        self.fast_path.as_ref().map_or(FastChoice::Auto, |choice| choice.value)
     }
 
     /// A translator with these, the rest being the default.

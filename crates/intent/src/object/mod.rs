@@ -2,6 +2,7 @@
 
 mod address;
 mod displaced;
+mod fast_path;
 mod filter;
 mod link;
 mod neighbour;
@@ -12,6 +13,7 @@ mod sysctl;
 
 pub use address::Address;
 pub use displaced::Displaced;
+pub use fast_path::{FastPath, Tables, digest};
 pub use filter::{Chain, Filter, FilterRule, MARK, MAX_COMMENT, Match, Verdict};
 pub use link::{Format, Link, LinkKind, Tunnel};
 pub use neighbour::{LinkAddress, Neighbour, NeighbourKind};
@@ -54,6 +56,8 @@ pub enum Object {
     Neighbour(Neighbour),
     /// Our nft table as a whole.
     Filter(Filter),
+    /// A program in front of a translator.
+    FastPath(FastPath),
 }
 
 /// What makes two objects the same one, whatever their fields say.
@@ -71,6 +75,8 @@ pub enum Key {
     Neighbour(String, IpAddr, bool),
     /// There is one table of ours.
     Filter,
+    /// The program in front of a device.
+    FastPath(String),
     /// A sysctl.
     Sysctl(SysctlKey),
     /// An address that no device may have.
@@ -87,6 +93,7 @@ impl Object {
             Object::Rule(rule) => Key::Rule(rule.priority, rule.selector.clone()),
             Object::Neighbour(n) => Key::Neighbour(n.dev.clone(), n.address, n.kind == NeighbourKind::Proxy),
             Object::Filter(_) => Key::Filter,
+            Object::FastPath(fast) => Key::FastPath(fast.dev.clone()),
         }
     }
 
@@ -96,6 +103,7 @@ impl Object {
             Object::Address(address) => Some(&address.dev),
             Object::Route(route) => route.dev.as_deref(),
             Object::Neighbour(neighbour) => Some(&neighbour.dev),
+            Object::FastPath(fast) => Some(&fast.dev),
             Object::Link(_) | Object::Rule(_) | Object::Filter(_) => None,
         }
     }

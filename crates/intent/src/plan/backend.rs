@@ -11,7 +11,8 @@ use crate::object::{Format, Link, LinkKind, Tunnel};
 use super::kind_word;
 
 /// What the kernel answers when asked for a tunnel device of each kind, by the word of `ip link add
-/// type`: nothing where it makes one, else its own words.
+/// type`: nothing where it makes one, else its own words. And whether it takes the program of the fast path, by
+/// [`Offers::FAST_PATH`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offers(pub BTreeMap<&'static str, Option<String>>);
 
@@ -35,6 +36,22 @@ pub enum Make {
 }
 
 impl Offers {
+    /// The word for the fast path's program.
+    pub const FAST_PATH: &'static str = "fast-path";
+
+    /// Whether the kernel was asked for the fast path.
+    pub fn knows_fast(&self) -> bool {
+        self.0.contains_key(Self::FAST_PATH)
+    }
+
+    /// Why the kernel has no fast path for us; none when it has.
+    pub fn fast_refusal(&self) -> Option<String> {
+        match self.0.get(Self::FAST_PATH) {
+            Some(refusal) => refusal.clone(),
+            None => Some("the kernel could not be asked: that needs root".into()),
+        }
+    }
+
     /// Whether the kernel was asked for this kind of carrier.
     pub fn knows(&self, kind: Kind) -> bool {
         self.0.contains_key(Format::from(kind).word())

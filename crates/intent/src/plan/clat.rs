@@ -11,7 +11,7 @@ use crate::object::{MAIN, Object, Origin, Route, Rule, Selector, Wanted};
 use crate::snapshot::Snapshot;
 
 use super::translate::{
-    Families, address, answered, device, devices, forwarding6, host, narrow, object, on_link,
+    Families, address, answered, device, devices, fast, forwarding6, host, narrow, object, on_link,
     only_translated, route,
 };
 use super::{Bridge, Facts, Plan, Translator, Via};
@@ -40,6 +40,8 @@ pub(super) fn add(plan: &mut Plan, model: &Model, clat: &Clat, facts: &Facts<'_>
     leading(plan, clat, mtu, native.is_none().then(|| defaults(facts)));
     let aside = native.map(|via| format!("the host has IPv4 of its own ({via}): new connections go there"));
     plan.remarks.extend(aside.as_ref().map(|why| format!("{} stands aside: {why}", clat.name)));
+    let config = clat.config(address6, prefixes, narrow(mtu));
+    let slow = fast(&mut plan.wanted, &clat.device, &clat.translation, &config, facts);
     plan.bridges.push(Bridge {
         name: clat.name.clone(),
         recipe: "clat",
@@ -47,13 +49,14 @@ pub(super) fn add(plan: &mut Plan, model: &Model, clat: &Clat, facts: &Facts<'_>
         via: Via::Translator(Box::new(Translator {
             device: clat.device.clone(),
             mtu,
-            config: clat.config(address6, prefixes, narrow(mtu)),
+            config,
             discovers: (clat.prefix64 == Prefix64::Discover).then(|| super::Discovers {
                 uplink: uplink.into(),
                 dns64: clat.dns64.clone(),
                 probe4: clat.probe4,
             }),
             aside,
+            slow,
         })),
     });
 }

@@ -108,6 +108,8 @@ pub struct Translator {
     pub discovers: Option<Discovers>,
     /// Why new connections don't go through it.
     pub aside: Option<String>,
+    /// Why the kernel does not translate plain packets by itself; none when it does.
+    pub slow: Option<String>,
 }
 
 /// What the discovery of a NAT64's prefix is told.

@@ -9,8 +9,8 @@ use crate::model::{Model, Siit};
 use crate::object::{MAIN, Object, Route, Wanted};
 
 use super::translate::{
-    Families, answered, device, devices, forwarding4, forwarding6, host, is_reached, joined, narrow, object,
-    on_link, only_translated, path_mtu, route,
+    Families, answered, device, devices, fast, forwarding4, forwarding6, host, is_reached, joined, narrow,
+    object, on_link, only_translated, path_mtu, route,
 };
 use super::{Bridge, Facts, Plan, Translator, Via};
 
@@ -52,6 +52,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, siit: &Siit, facts: &Facts<'_>
     plan.remarks.extend(led);
     plan.wanted.extend(nets.into_iter().map(|net| route(Route::through(MAIN, net, dev))));
     answer(plan, siit, uplink, facts);
+    let slow = fast(&mut plan.wanted, dev, &siit.translation, &config, facts);
     plan.bridges.push(Bridge {
         name: siit.name.clone(),
         recipe: "siit",
@@ -60,6 +61,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, siit: &Siit, facts: &Facts<'_>
             device: dev.into(),
             mtu,
             config,
+            slow,
             ..Translator::default()
         })),
     });

@@ -4,9 +4,12 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use straddle_xlat::Config;
+
+use crate::model::{FastChoice, Translation};
 use crate::object::{
-    Address, Chain, Filter, FilterRule, Link, LinkKind, Match, Neighbour, NeighbourKind, Object, Origin, Raw,
-    Route, Sysctl, SysctlKey, Verdict, Wanted,
+    Address, Chain, FastPath, Filter, FilterRule, Link, LinkKind, Match, Neighbour, NeighbourKind, Object,
+    Origin, Raw, Route, Sysctl, SysctlKey, Verdict, Wanted,
 };
 
 use super::Facts;
@@ -15,6 +18,31 @@ use super::Facts;
 pub(super) fn device(name: &str, bridge: &str, mtu: u32) -> Wanted {
     let bridge = Some(bridge.to_string());
     object(Object::Link(Link { name: name.into(), kind: LinkKind::Tun, mtu, up: true, bridge }))
+}
+
+/// The kernel's program in front of the device. Returns why there is none.
+pub(super) fn fast(
+    wanted: &mut Vec<Wanted>,
+    dev: &str,
+    translation: &Translation,
+    config: &Config,
+    facts: &Facts<'_>,
+) -> Option<String> {
+    let choice = translation.fast();
+    let present = facts.live.fast.iter().find(|fast| fast.dev == dev);
+    // Whoever can't ask the kernel sees what is there all the same.
+    if let Some(present) = present.filter(|_| choice != FastChoice::Off && !facts.offers.knows_fast()) {
+        wanted.push(object(Object::FastPath(present.clone())));
+        return None;
+    }
+    let why = match choice {
+        FastChoice::Off => Some("as the file says".into()),
+        FastChoice::Auto | FastChoice::Require => facts.offers.fast_refusal(),
+    };
+    if why.is_none() {
+        wanted.push(object(Object::FastPath(FastPath::new(dev, config))));
+    }
+    why
 }
 
 pub(super) fn address(dev: &str, net: IpNet) -> Wanted {

@@ -98,7 +98,7 @@ fn next_hops(value: &[u8]) -> Vec<u8> {
     out
 }
 
-fn push(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(crate) fn push(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
     out.extend(length.to_ne_bytes());
     out.extend(kind.to_ne_bytes());

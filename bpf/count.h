@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* What became of packets, and the numbers of those that may be fragmented: each processor's own. */
+#pragma once
+
+#include "config.h"
+
+/* Why a packet is left to the slow path. */
+enum slow {
+#define SLOW(name) SLOW_##name,
+#include "slow.h"
+#undef SLOW
+	SLOW_REASONS,
+};
+
+struct traffic {
+	__u64 packets, bytes, passes;
+};
+
+/* The loader has the same structure. */
+struct counts {
+	struct traffic to4, to6;
+	/* Identifications that were handed out. */
+	__u64 identifications;
+	/* Packets that could not be left alone any more when trouble showed: none, if the kernel is right. */
+	__u64 lost;
+	__u64 slow[SLOW_REASONS];
+};
+
+struct {
+	MAP_NUMBER(type, MAP_PERCPU_ARRAY);
+	/* The second is what programs before this one have counted. */
+	MAP_NUMBER(max_entries, 2);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct counts);
+} COUNTS SECTION(".maps");
+
+/* Packets as a wire would see them, bytes with the headers of a super-packet once. */
+INLINE void count(struct traffic *traffic, __u32 packets, __u32 bytes)
+{
+	traffic->packets += packets ? packets : 1;
+	traffic->bytes += bytes;
+	traffic->passes += 1;
+}
+
+/* SplitMix64's finalizer. */
+INLINE __u64 mix(__u64 number)
+{
+	number += 0x9e3779b97f4a7c15ULL;
+	number = (number ^ number >> 30) * 0xbf58476d1ce4e5b9ULL;
+	number = (number ^ number >> 27) * 0x94d049bb133111ebULL;
+	return number ^ number >> 31;
+}
+
+/* An IPv4 identification as the slow path makes them: each run of 65,536 is all numbers in an order
+   that can't be foretold (RFC 7739 section 5.3). */
+INLINE __u16 identification(struct counts *counts, __u32 processor)
+{
+	__u64 number = counts->identifications++;
+	__u64 key = mix(SEED ^ (__u64)processor << 48 ^ number >> 16);
+	__u16 id = (__u16)number ^ (__u16)key;
+	id *= (__u16)(key >> 16) | 1;
+	id ^= id >> 7;
+	id *= (__u16)(key >> 32) | 1;
+	id ^= id >> 9;
+	return id ^ (__u16)(key >> 48);
+}

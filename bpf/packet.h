@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* What both directions share between reading one header and writing the other. */
+#pragma once
+
+#include "count.h"
+#include "tables.h"
+
+/* What is behind the IP header. */
+struct transport {
+	__u32 at, length;
+	__u8 protocol;
+	/* Where the checksum is, from the transport's start; none where this is zero. */
+	__u8 field;
+	/* Bytes of the header that are looked at, and its length where it is that of a super-packet. */
+	__u8 header, super_header;
+	/* The checksum's sum of the pseudo-header alone stands there: the device is to finish it. */
+	bool partial;
+	/* Numbers of ICMP messages. */
+	__u8 kind;
+	__u16 checksum;
+};
+
+/* A pointer out of the context. Written so, the compiler can't cut it to the 32 bits that the field has,
+   which the verifier takes for a number. */
+#define POINTER(skb, field)                                                                         \
+	({                                                                                          \
+		void *pointer;                                                                      \
+		asm volatile("%0 = *(u32 *)(%1 + %2)"                                               \
+			     : "=r"(pointer)                                                        \
+			     : "r"(skb), "i"(__builtin_offsetof(struct __sk_buff, field)));         \
+		pointer;                                                                            \
+	})
+
+/* The bytes from `at` on, `length` of them; none where the packet ends before. */
+INLINE void *bytes(struct __sk_buff *skb, __u32 at, __u32 length)
+{
+	void *start = POINTER(skb, data) + BEFORE + at;
+	return start + length > POINTER(skb, data_end) ? 0 : start;
+}
+
+/* As `bytes`, for headers that may not yet be where they can be read. */
+INLINE void *header(struct __sk_buff *skb, __u32 at, __u32 length)
+{
+	void *found = bytes(skb, at, length);
+	if (found || BEFORE + at + length > skb->len)
+		return found;
+	if (bpf_skb_pull_data(skb, BEFORE + at + length))
+		return 0;
+	return bytes(skb, at, length);
+}
+
+/* Whether a checksum left to the device is the transport's own; that of something within is not. */
+INLINE bool own_checksum(struct __sk_buff *skb, const struct transport *transport)
+{
+	struct sk_buff *kernel = (struct sk_buff *)skb;
+	struct {
+		__u16 start, offset;
+	} csum = {};
+	__u16 network = 0;
+	/* Both stand in the room of one 32-bit number. */
+	bpf_probe_read_kernel(&csum, 4, __builtin_preserve_access_index(&kernel->csum_start));
+	bpf_probe_read_kernel(&network, 2, __builtin_preserve_access_index(&kernel->network_header));
+	return csum.start == (__u16)(network + transport->at) && csum.offset == transport->field;
+}
+
+INLINE __u32 ip_summed(struct __sk_buff *skb)
+{
+	struct sk_buff *kernel = (struct sk_buff *)skb;
+	__u64 room = 0;
+	/* BPF_FIELD_BYTE_OFFSET, BYTE_SIZE, LSHIFT_U64, RSHIFT_U64 (enum bpf_core_relo_kind). */
+	__u32 offset = __builtin_preserve_field_info(kernel->ip_summed, 0);
+	__u32 size = __builtin_preserve_field_info(kernel->ip_summed, 1);
+	bpf_probe_read_kernel(&room, size & 7, (void *)kernel + offset);
+	room <<= __builtin_preserve_field_info(kernel->ip_summed, 4);
+	return room >> __builtin_preserve_field_info(kernel->ip_summed, 5);
+}
+
+/* Reads what must be known of the transport; the reason where it is not plain. */
+INLINE int transport(struct __sk_buff *skb, struct transport *found)
+{
+	switch (found->protocol) {
+	case TCP:
+		found->header = 20;
+		found->field = 16;
+		break;
+	case UDP:
+		found->header = 8;
+		found->field = 6;
+		break;
+	case ICMP:
+	case ICMPV6:
+		found->header = 8;
+		found->field = 2;
+		break;
+	/* Extension headers of IPv6, IGMP, and what has its checksum where UDP has it. */
+	case 0:
+	case 2:
+	case 43:
+	case 44:
+	case 60:
+	case DCCP:
+	case UDP_LITE:
+		return SLOW_TRANSPORT;
+	}
+	if (found->length < found->header)
+		return SLOW_SHAPE;
+	__u32 summed = ip_summed(skb);
+	if (summed == CHECKSUM_COMPLETE)
+		return SLOW_OFFLOAD;
+	found->partial = summed == CHECKSUM_PARTIAL;
+	if (skb->gso_size && !(found->partial && found->protocol == TCP))
+		return SLOW_OFFLOAD;
+	if (!found->header)
+		return found->partial ? SLOW_OFFLOAD : SLOW_REASONS;
+	if (found->partial && (found->protocol == ICMP || found->protocol == ICMPV6 || !own_checksum(skb, found)))
+		return SLOW_OFFLOAD;
+	__u8 *start = header(skb, found->at, 8);
+	if (!start)
+		return SLOW_SHAPE;
+	found->kind = start[0];
+	if (found->protocol == TCP) {
+		start = header(skb, found->at, 20);
+		if (!start)
+			return SLOW_SHAPE;
+		found->super_header = (start[12] >> 4) * 4;
+		if (skb->gso_size && (found->super_header < 20 || found->super_header > found->length))
+			return SLOW_SHAPE;
+		found->checksum = *(__u16 *)(start + 16);
+	} else if (found->protocol == UDP) {
+		found->checksum = *(__u16 *)(start + 6);
+		if (!found->checksum)
+			return SLOW_ZERO_CHECKSUM;
+	} else {
+		found->checksum = *(__u16 *)(start + 2);
+	}
+	return SLOW_REASONS;
+}
+
+/* Length of transport header and payload of the longest packet that a device makes of this one. */
+INLINE __u32 longest(struct __sk_buff *skb, const struct transport *found)
+{
+	__u32 one = found->super_header + skb->gso_size;
+	return skb->gso_size && one < found->length ? one : found->length;
+}
+
+/* The checksum of TCP or UDP after the addresses changed whose sums are given. */
+INLINE __u16 readdressed(const struct transport *found, __u64 old, __u64 new)
+{
+	__u16 checksum = found->checksum;
+	if (found->partial)
+		return ~update(~checksum, fold(old), fold(new));
+	checksum = update(checksum, fold(old), fold(new));
+	return found->protocol == UDP && !checksum ? 0xffff : checksum;
+}
+
+/* Puts a checksum, and an ICMP type, in place; false where that can't be. */
+INLINE bool put(struct __sk_buff *skb, __u32 at, const struct transport *found, __u8 kind, __u16 checksum)
+{
+	if (!found->header)
+		return true;
+	__u8 *start = bytes(skb, at, 8);
+	if (!start)
+		return false;
+	if (found->protocol == UDP) {
+		*(__u16 *)(start + 6) = checksum;
+	} else if (found->protocol == TCP) {
+		start = bytes(skb, at, 18);
+		if (!start)
+			return false;
+		*(__u16 *)(start + 16) = checksum;
+	} else {
+		start[0] = kind;
+		*(__u16 *)(start + 2) = checksum;
+	}
+	return true;
+}
+
+/* The translated packet comes in by the device that it was sent into, as if the slow path had written it. */
+INLINE int comes_in(struct __sk_buff *skb)
+{
+	skb->mark = 0;
+	/* A stale time of departure would hold it up in the next queue. */
+	skb->tstamp = 0;
+	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+}

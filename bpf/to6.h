@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* IPv4 to IPv6: RFC 7915 section 4. */
+#pragma once
+
+#include "packet.h"
+
+INLINE int to6_plan(struct __sk_buff *skb, struct ipv4 *old, struct ipv6 *new, struct transport *found)
+{
+	struct ipv4 *head = header(skb, 0, sizeof(*head));
+	if (!head)
+		return SLOW_SHAPE;
+	*old = *head;
+	if (old->version_ihl != 0x45)
+		return SLOW_OPTIONS;
+	__u32 length = BE16(old->total_len);
+	if (length < sizeof(*old) || length + BEFORE != skb->len)
+		return SLOW_SHAPE;
+	const __u16 *words = (const __u16 *)old;
+	__u64 sum = 0;
+	for (int i = 0; i < 10; i++)
+		sum += words[i];
+	if (fold(sum) != 0xffff)
+		return SLOW_SHAPE;
+	if (old->fragment & BE16(MORE_OR_OFFSET))
+		return SLOW_FRAGMENT;
+	if (old->ttl <= 1)
+		return SLOW_HOPS;
+	__u32 source4 = BE32(old->source), destination4 = BE32(old->destination);
+	if (!legal4(source4) || !legal4(destination4) || (CONFIG.has_own4 && destination4 == CONFIG.own4))
+		return SLOW_ADDRESS;
+	struct address6 source, destination;
+	if (!to6(destination4, CONFIG.clat ? BY_POOL : EITHER, &destination))
+		return SLOW_ADDRESS;
+	if (!to6(source4, CONFIG.clat ? BY_EAM : CONFIG.simple_hairpin ? BY_POOL : EITHER, &source))
+		return SLOW_ADDRESS;
+	found->at = sizeof(*old);
+	found->length = length - sizeof(*old);
+	found->protocol = old->protocol;
+	if (found->protocol == ICMPV6)
+		return SLOW_TRANSPORT;
+	int slow = transport(skb, found);
+	if (slow != SLOW_REASONS)
+		return slow;
+	if (found->protocol == ICMP && found->kind != 8 && found->kind != 0)
+		return SLOW_ICMP_KIND;
+	__u32 limit = old->fragment & BE16(DONT_FRAGMENT) ? CONFIG.limit6 : CONFIG.limit6_fragmentable;
+	if (sizeof(*new) + longest(skb, found) > limit)
+		return SLOW_TOO_BIG;
+	__u32 class = CONFIG.class < 256 ? CONFIG.class : old->tos;
+	new->first = BE32(6U << 28 | class << 20);
+	new->payload_len = BE16(found->length);
+	new->next_header = found->protocol == ICMP ? ICMPV6 : found->protocol;
+	new->hop_limit = old->ttl - 1;
+	new->source[0] = BE64(source.upper);
+	new->source[1] = BE64(source.lower);
+	new->destination[0] = BE64(destination.upper);
+	new->destination[1] = BE64(destination.lower);
+	return SLOW_REASONS;
+}
+
+INLINE int translate_to6(struct __sk_buff *skb, struct counts *counts)
+{
+	struct ipv4 old;
+	struct ipv6 new;
+	struct transport found = {};
+	int slow = to6_plan(skb, &old, &new, &found);
+	if (slow != SLOW_REASONS)
+		return slow;
+	__u64 sum = sum6(new.source, new.destination);
+	__u8 kind = 0;
+	__u16 checksum;
+	if (found.protocol == ICMP) {
+		kind = found.kind ? 128 : 129;
+		sum += BE16(ICMPV6) + (__u64)BE32(found.length);
+		/* Of the first word only the type changes. */
+		checksum = update(found.checksum, BE16(found.kind << 8), fold(sum + BE16(kind << 8)));
+	} else {
+		checksum = readdressed(&found, sum4(old.source, old.destination), sum);
+	}
+	__u32 packets = skb->gso_segs;
+	if (bpf_skb_change_proto(skb, BE16(ETH_P_IPV6), 0))
+		return SLOW_REFUSED;
+	struct ipv6 *head = bytes(skb, 0, sizeof(*head));
+	if (!head)
+		goto lost;
+	*head = new;
+	if (!put(skb, sizeof(*head), &found, kind, checksum))
+		goto lost;
+	count(&counts->to6, packets, sizeof(*head) + found.length);
+	return -comes_in(skb);
+lost:
+	counts->lost++;
+	return -TC_ACT_SHOT;
+}

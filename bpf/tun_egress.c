@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* What is sent into a translator's tun device: the plain packets are translated here and come back in by
+   the same device, all others go on into it, to the slow path. */
+
+#include "to4.h"
+#include "to6.h"
+
+SECTION("classifier")
+int straddle_fast(struct __sk_buff *skb)
+{
+	__u32 first = 0;
+	struct counts *counts = bpf_map_lookup_elem(&COUNTS, &first);
+	if (!counts)
+		return TC_ACT_UNSPEC;
+	int end;
+	if (skb->protocol == BE16(ETH_P_IPV6))
+		end = translate_to4(skb, counts);
+	else if (skb->protocol == BE16(ETH_P_IP))
+		end = translate_to6(skb, counts);
+	else
+		end = SLOW_SHAPE;
+	/* What is below zero is an end of its own, with its sign changed. */
+	if (end < 0)
+		return -end;
+	if (end < SLOW_REASONS)
+		counts->slow[end]++;
+	return TC_ACT_UNSPEC;
+}
+
+/* Some helpers are for programs under a licence that goes with the kernel's. */
+char LICENSE[] SECTION("license") = "Dual MIT/GPL";

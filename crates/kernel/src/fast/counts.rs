@@ -1,0 +1,145 @@
+//! What programs have counted (`bpf/count.h`).
+
+use aya::Pod;
+use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
+use aya::programs::loaded_programs;
+use serde::Serialize;
+
+use crate::Error;
+
+use super::program::refused;
+
+include!(concat!(env!("OUT_DIR"), "/slow.rs"));
+
+/// The map's name.
+pub(super) const MAP: &str = "COUNTS";
+/// Its elements: what the program counts, and what those before it have counted.
+const OWN: u32 = 0;
+const FORMER: u32 = 1;
+
+/// Packets of one direction, as the slow path counts them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Traffic {
+    /// Packets as a wire would see them: the parts of a super-packet, each by itself.
+    pub packets: u64,
+    /// Bytes, the headers of a super-packet once.
+    pub bytes: u64,
+    /// Times that the program translated: a super-packet is one.
+    pub passes: u64,
+}
+
+/// `struct counts`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Raw {
+    to4: Traffic,
+    to6: Traffic,
+    identifications: u64,
+    lost: u64,
+    slow: [u64; SLOW.len()],
+}
+
+// SAFETY: a C structure of 64-bit integers alone.
+unsafe impl Pod for Raw {}
+
+/// What a program has done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// What came out as IPv4.
+    pub to4: Traffic,
+    /// What came out as IPv6.
+    pub to6: Traffic,
+    /// Packets that ended in it: none, if the kernel is right.
+    pub lost: u64,
+    /// How often a packet was left to the slow path, by reason; those that never happened are left out.
+    pub slow: Vec<(&'static str, u64)>,
+}
+
+/// The counters of a program, held beyond its end.
+pub(super) struct Kept(PerCpuArray<MapData, Raw>);
+
+impl Kept {
+    /// Those of a program with this number.
+    pub(super) fn of(program: u32) -> Result<Kept, Error> {
+        let found = loaded_programs().filter_map(Result::ok).find(|info| info.id() == program);
+        let maps = found.map(|info| info.map_ids()).transpose().map_err(refused)?.flatten();
+        for id in maps.unwrap_or_default() {
+            let data = MapData::from_id(id).map_err(refused)?;
+            let info = data.info().map_err(refused)?;
+            let fits = info.value_size() as usize == size_of::<Raw>();
+            if info.name_as_str() == Some(MAP) && fits {
+                return Map::from_map_data(data).and_then(TryInto::try_into).map(Kept).map_err(refused);
+            }
+        }
+        Err(refused("its program has no counters"))
+    }
+}
+
+/// What the program with this number has counted, and those before it in its place.
+pub(super) fn read(program: u32) -> Result<Counts, Error> {
+    sum(&Kept::of(program)?.0)
+}
+
+pub(super) fn sum<T: std::borrow::Borrow<MapData>>(map: &PerCpuArray<T, Raw>) -> Result<Counts, Error> {
+    Ok(all(map)?.into())
+}
+
+/// Puts the former's sum beside what the program counts itself.
+pub(super) fn inherit(map: &mut PerCpuArray<&mut MapData, Raw>, former: &Kept) -> Result<(), Error> {
+    let before = all(&former.0)?;
+    let mut values: Vec<Raw> = map.get(&FORMER, 0).map_err(refused)?.iter().copied().collect();
+    if let Some(first) = values.first_mut() {
+        *first = before;
+    }
+    let values = PerCpuValues::try_from(values).map_err(refused)?;
+    map.set(FORMER, values, 0).map_err(refused)
+}
+
+fn all<T: std::borrow::Borrow<MapData>>(map: &PerCpuArray<T, Raw>) -> Result<Raw, Error> {
+    let mut total = Raw::default();
+    for at in [OWN, FORMER] {
+        for one in map.get(&at, 0).map_err(refused)?.iter() {
+            total.add(one);
+        }
+    }
+    Ok(total)
+}
+
+impl Raw {
+    fn add(&mut self, other: &Raw) {
+        for (mine, theirs) in [(&mut self.to4, other.to4), (&mut self.to6, other.to6)] {
+            mine.packets += theirs.packets;
+            mine.bytes += theirs.bytes;
+            mine.passes += theirs.passes;
+        }
+        self.lost += other.lost;
+        for (mine, theirs) in self.slow.iter_mut().zip(other.slow) {
+            *mine += theirs;
+        }
+    }
+}
+
+impl From<Raw> for Counts {
+    fn from(raw: Raw) -> Counts {
+        let slow = SLOW.iter().zip(raw.slow).map(|((name, _), count)| (*name, count));
+        let slow = slow.filter(|(_, count)| *count > 0).collect();
+        Counts { to4: raw.to4, to6: raw.to6, lost: raw.lost, slow }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_leave_out_what_never_happened() {
+        let mut one = Raw { to4: Traffic { packets: 3, bytes: 300, passes: 2 }, ..Raw::default() };
+        one.slow[2] = 1;
+        let mut total = one;
+        total.add(&one);
+        let counts = Counts::from(total);
+        assert_eq!(counts.to4, Traffic { packets: 6, bytes: 600, passes: 4 });
+        assert_eq!(counts.slow, [(SLOW[2].0, 2)]);
+    }
+}

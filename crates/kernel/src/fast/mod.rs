@@ -1,0 +1,155 @@
+//! The fast path: a program at the egress hook of a translator's tun device (`bpf/tun_egress.c`).
+//!
+//! It hangs on the device by a filter of a `clsact` qdisc and is pinned nowhere: it lives as long as the
+//! device does, whoever serves that, and goes with it. The filter's name is the mark, and tells what the program
+//! was told. Another table is another program, put in the former's place in one step, so that each packet sees
+//! either the one or the other.
+
+mod counts;
+mod filter;
+mod program;
+
+pub use counts::{Counts, SLOW, Traffic};
+#[doc(hidden)]
+pub use program::Loaded;
+
+use straddle_intent::object::{FastPath, Link, LinkKind, Tables};
+
+use crate::Error;
+use crate::netlink::{Names, Socket, index};
+
+use filter::Filter;
+
+/// How the name of a filter of ours begins.
+const MARK: &str = "straddle:";
+
+/// Why this kernel does not take the program; `None` when it does.
+#[must_use]
+pub fn refusal() -> Option<String> {
+    // With what makes the program do all that it can.
+    Loaded::new(&Tables::example(), 0).err().map(|error| error.to_string())
+}
+
+/// The programs of ours at these devices.
+pub(crate) fn dump(socket: &mut Socket, links: &[Link], names: &Names) -> Result<Vec<FastPath>, Error> {
+    let mut found = Vec::new();
+    for link in links.iter().filter(|link| link.bridge.is_some() && link.kind == LinkKind::Tun) {
+        let Ok(index) = index(names, &link.name) else { continue };
+        let ours = filter::dump(socket, index)?.into_iter().find_map(|filter| Name::read(&filter.name));
+        found.extend(ours.map(|name| FastPath { dev: link.name.clone(), told: name.told(), tables: None }));
+    }
+    Ok(found)
+}
+
+/// Puts a program where there is none, or in the place of the one that is there. One that comes back without
+/// what it was told (a step that is undone) stays away: all packets go the slow path.
+pub(crate) fn put(socket: &mut Socket, wanted: &FastPath, names: &Names) -> Result<(), Error> {
+    match &wanted.tables {
+        Some(tables) => {
+            let name = Name { plan: wanted.told.clone(), program: program::digest(), discovered: None };
+            attach(socket, &wanted.dev, index(names, &wanted.dev)?, tables, &name)
+        }
+        None => remove(socket, wanted, names),
+    }
+}
+
+/// Takes a program away.
+pub(crate) fn remove(socket: &mut Socket, unwanted: &FastPath, names: &Names) -> Result<(), Error> {
+    let index = index(names, &unwanted.dev)?;
+    if filter::dump(socket, index)?.iter().any(|filter| Name::read(&filter.name).is_some()) {
+        return filter::delete(socket, &unwanted.dev, index);
+    }
+    Ok(())
+}
+
+/// Has the program at a device translate by what was discovered since the plan was made. Where there is none
+/// there is nothing to tell. No packet is lost.
+pub(crate) fn tell(socket: &mut Socket, names: &Names, known: &FastPath) -> Result<(), Error> {
+    let FastPath { dev, told, tables: Some(tables) } = known else { return Ok(()) };
+    let index = index(names, dev)?;
+    let Some(present) = filter::dump(socket, index)?.iter().find_map(|filter| Name::read(&filter.name))
+    else {
+        return Ok(());
+    };
+    let wanted = Name { discovered: Some(told.clone()), ..present.clone() };
+    if wanted == present {
+        return Ok(());
+    }
+    attach(socket, dev, index, tables, &wanted)
+}
+
+/// What the program at a device has counted; none where there is none.
+pub(crate) fn counts(socket: &mut Socket, dev: &str, names: &Names) -> Result<Option<Counts>, Error> {
+    let filters = filter::dump(socket, index(names, dev)?)?;
+    let ours = filters.iter().find(|filter| Name::read(&filter.name).is_some());
+    ours.map(|filter| counts::read(filter.program)).transpose()
+}
+
+fn attach(socket: &mut Socket, dev: &str, index: u32, tables: &Tables, name: &Name) -> Result<(), Error> {
+    let mut loaded = Loaded::new(tables, 0)?;
+    let former = filter::dump(socket, index)?.into_iter().find(|filter| Name::read(&filter.name).is_some());
+    // Held, so that what it counts until its last packet can be read afterwards.
+    let former = former.and_then(|Filter { program, .. }| counts::Kept::of(program).ok());
+    filter::put(socket, dev, index, loaded.fd()?, &name.to_string())?;
+    match former {
+        Some(former) => loaded.inherit(&former),
+        None => Ok(()),
+    }
+}
+
+/// The name of a filter: `straddle:PLAN-PROGRAM`, and `:DISCOVERED` where something was discovered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Name {
+    /// What the plan said.
+    plan: String,
+    /// Which program it is.
+    program: String,
+    /// What it was told beyond that.
+    discovered: Option<String>,
+}
+
+impl Name {
+    fn read(text: &str) -> Option<Name> {
+        let mut parts = text.strip_prefix(MARK)?.split(':');
+        let (plan, program) = parts.next()?.split_once('-')?;
+        Some(Name {
+            plan: plan.into(),
+            program: program.into(),
+            discovered: parts.next().map(str::to_string),
+        })
+    }
+
+    /// What the program was told; another version's program was told nothing that we know of.
+    fn told(&self) -> String {
+        if self.program == program::digest() { self.plan.clone() } else { String::new() }
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{MARK}{}-{}", self.plan, self.program)?;
+        self.discovered.as_ref().map_or(Ok(()), |discovered| write!(f, ":{discovered}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_what_a_program_was_told() {
+        let check = |text: &str, plan: &str, discovered: Option<&str>| {
+            let name = Name::read(text).unwrap();
+            assert_eq!((name.plan.as_str(), name.discovered.as_deref()), (plan, discovered), "{text}");
+            assert_eq!(name.to_string(), text);
+            assert_eq!(name.told(), "", "another program's");
+        };
+        check("straddle:01ab-02", "01ab", None);
+        check("straddle:01ab-02:03", "01ab", Some("03"));
+        for foreign in ["", "straddle", "straddle:", "straddle:01", "other:01-02"] {
+            assert_eq!(Name::read(foreign), None, "{foreign}");
+        }
+        let own = Name { plan: "01".into(), program: program::digest(), discovered: None };
+        assert_eq!(Name::read(&own.to_string()).unwrap().told(), "01");
+    }
+}

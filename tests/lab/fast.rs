@@ -1,0 +1,223 @@
+//! The fast path: the kernel's program in front of a translator, whoever serves that.
+//!
+//! ```text
+//!  client ── inet ── gate ── core ── server      bytes flow from the client to the server all the time
+//! ```
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use straddle_lab::host::Host;
+use straddle_lab::probe::ping;
+use straddle_lab::state::HostState;
+use straddle_lab::straddle::{Installed, Straddle};
+use straddle_lab::world::{Access, DataCentre, Network};
+use straddle_lab::{LabError, Peer, SIIT_CONFIG, wait};
+
+use crate::{exe, same, turn};
+
+/// More than what can be on its way when something changes, in bytes.
+const MUCH: u64 = 20_000_000;
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Bytes that flow from the client to the server.
+struct Flow<'a> {
+    arrived: &'a AtomicU64,
+}
+
+impl Flow<'_> {
+    /// Waits until much more has arrived.
+    fn goes_on(&self, when: &str) -> Result<(), LabError> {
+        let before = self.arrived.load(Relaxed);
+        wait::until(&format!("bytes to arrive {when}"), LIMIT, || {
+            (self.arrived.load(Relaxed) > before + MUCH).then_some(())
+        })
+    }
+}
+
+/// The byte at a place; its period, a prime, is no packet's length.
+fn byte(at: u64) -> u8 {
+    (at % 251) as u8
+}
+
+/// Does `work` while bytes flow; each must arrive in its place.
+fn while_bytes_flow(
+    world: &DataCentre,
+    work: impl FnOnce(&Flow<'_>) -> Result<(), LabError>,
+) -> Result<(), LabError> {
+    let listener = world.server.inside(|| TcpListener::bind("[::]:0"))?.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let target = (DataCentre::SERVER, port).into();
+    let mut sender = world.client.inside(|| TcpStream::connect_timeout(&target, LIMIT))?.unwrap();
+    let (mut receiver, _) = listener.accept().unwrap();
+    sender.set_write_timeout(Some(LIMIT)).unwrap();
+    receiver.set_read_timeout(Some(LIMIT)).unwrap();
+    let (arrived, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let (arrived, over) = (&arrived, &over);
+        let receiving = scope.spawn(move || {
+            let mut room = vec![0; 1 << 16];
+            loop {
+                let count = receiver.read(&mut room).unwrap();
+                if count == 0 {
+                    return;
+                }
+                let at = arrived.load(Relaxed);
+                let right = room.iter().take(count).zip(at..).all(|(found, at)| *found == byte(at));
+                assert!(right, "bytes behind {at} are not what was sent");
+                arrived.fetch_add(count as u64, Relaxed);
+            }
+        });
+        let sending = scope.spawn(move || {
+            // A whole number of periods, so that each piece is the same.
+            let piece: Vec<u8> = (0..251 * 256).map(byte).collect();
+            while !over.load(Relaxed) {
+                sender.write_all(&piece).unwrap();
+            }
+        });
+        let worked = work(&Flow { arrived });
+        over.store(true, Relaxed);
+        sending.join().unwrap();
+        receiving.join().unwrap();
+        worked
+    })
+}
+
+fn config(fast_path: &str) -> String {
+    format!("{SIIT_CONFIG}fast-path = \"{fast_path}\"\n")
+}
+
+/// The number of the program in front of the translator.
+fn program(host: &Host, device: &str) -> Option<u32> {
+    let shown = host.run(&["tc", "filter", "show", "dev", device, "egress"]).ok()?.stdout;
+    let mut words = shown.split_whitespace().skip_while(|word| *word != "id");
+    words.nth(1)?.parse().ok()
+}
+
+fn has_ended(world: &DataCentre, program: u32) -> Result<(), LabError> {
+    let number = program.to_string();
+    wait::until("the program to end", LIMIT, || {
+        let shown = world.gate.try_run(&["bpftool", "prog", "show", "id", &number]).ok()?;
+        (!shown.status.success()).then_some(())
+    })
+}
+
+/// How many packets the fast path and the slow one have translated, both ways.
+fn translated(gate: &Installed<'_>) -> Result<(u64, u64), LabError> {
+    let output = gate.try_verb(&["status", "--json"])?;
+    let status: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+    let bridge = &status["bridges"][0];
+    let packets = |counts: &serde_json::Value| -> u64 {
+        ["to4", "to6"].iter().filter_map(|way| counts[way]["packets"].as_u64()).sum()
+    };
+    Ok((packets(&bridge["fast"]), packets(&bridge["counters"])))
+}
+
+#[test]
+fn bytes_flow_on_when_their_process_is_killed() -> Result<(), LabError> {
+    let Some(_turn) = turn("bytes_flow_on_when_their_process_is_killed") else { return Ok(()) };
+    let world = DataCentre::build(Peer::Tayga)?;
+    let state = HostState::read(&world.gate)?;
+    let straddle = Straddle::within(world.directory(), exe(), &config("require"))?;
+    let gate = straddle.on(&world.gate);
+    let running = gate.run()?;
+    let first = program(&world.gate, "st-siit").expect("a program");
+    while_bytes_flow(&world, |flow| {
+        flow.goes_on("with both")?;
+        // Dropped is killed.
+        drop(running);
+        flow.goes_on("without a process")?;
+        let (before, slow) = translated(&gate)?;
+        assert_eq!(slow, 0, "nobody serves the slow path");
+
+        let again = gate.run()?;
+        assert_eq!(program(&world.gate, "st-siit"), Some(first), "what is there is adopted");
+        flow.goes_on("with both again")?;
+        assert!(translated(&gate)?.0 > before, "and counts on");
+        let status = gate.json("status")?;
+        assert_eq!(status["well"], true, "{status}");
+        again.stop(LIMIT)?;
+        flow.goes_on("after a good end")
+    })?;
+    gate.down()?;
+    same("after down", &state, &world.gate);
+    has_ended(&world, first)
+}
+
+#[test]
+fn the_two_paths_change_places_while_bytes_flow() -> Result<(), LabError> {
+    let Some(_turn) = turn("the_two_paths_change_places_while_bytes_flow") else { return Ok(()) };
+    let world = DataCentre::build(Peer::Tayga)?;
+    let write = |fast_path: &str| Straddle::within(world.directory(), exe(), &config(fast_path));
+    let straddle = write("auto")?;
+    let gate = straddle.on(&world.gate);
+    let running = gate.run()?;
+    while_bytes_flow(&world, |flow| {
+        flow.goes_on("fast")?;
+        let (fast, slow) = translated(&gate)?;
+        assert!(fast > 99 * slow, "{fast} packets went fast and {slow} slow");
+
+        let before = program(&world.gate, "st-siit").expect("a program");
+        write("off")?;
+        gate.up()?;
+        assert_eq!(program(&world.gate, "st-siit"), None);
+        flow.goes_on("slow")?;
+        let (fast, slow) = translated(&gate)?;
+        assert!(fast == 0 && slow > 1000, "{fast} packets went fast and {slow} slow");
+        has_ended(&world, before)?;
+
+        write("require")?;
+        gate.up()?;
+        flow.goes_on("fast again")?;
+        assert!(translated(&gate)?.0 > 1000);
+
+        // Another table is another program, with what the former has counted.
+        let before = (program(&world.gate, "st-siit"), translated(&gate)?.0);
+        Straddle::within(world.directory(), exe(), &(config("auto") + "traffic-class = 0xb8\n"))?;
+        gate.up()?;
+        assert_ne!(program(&world.gate, "st-siit"), before.0);
+        assert!(translated(&gate)?.0 >= before.1);
+        flow.goes_on("with another class")?;
+
+        // Somebody takes it away.
+        world.gate.run(&["tc", "qdisc", "del", "dev", "st-siit", "clsact"])?;
+        wait::until("the program to come back", LIMIT, || program(&world.gate, "st-siit"))?;
+        flow.goes_on("by the program that came back")
+    })?;
+    gate.down()?;
+    running.ends(LIMIT)
+}
+
+/// What `run` finds out while it runs, the program knows too, and still knows when another `run` has begun.
+#[test]
+fn a_discovered_prefix_reaches_the_program() -> Result<(), LabError> {
+    let Some(_turn) = turn("a_discovered_prefix_reaches_the_program") else { return Ok(()) };
+    let world = Access::build(Network { pref64: true, ..Network::default() })?;
+    let file = "[host.vm]\nuplink = \"eth0\"\n\n[[clat]]\nhost = \"vm\"\nfast-path = \"require\"\n";
+    let straddle = Straddle::within(world.directory(), exe(), file)?;
+    let vm = straddle.on(&world.vm);
+    let mut running = vm.run()?;
+    running.says("the NAT64's prefix is", LIMIT)?;
+    let fast = |when: &str| -> Result<(), LabError> {
+        let before = translated(&vm)?;
+        assert!(ping(&world.vm, Access::WEB.into(), 20)?.complete(), "{when}");
+        let after = translated(&vm)?;
+        assert!(after.0 >= before.0 + 40, "{when}: {before:?}, then {after:?}");
+        Ok(())
+    };
+    fast("with a prefix")?;
+    let first = program(&world.vm, "st-clat").expect("a program");
+    drop(running);
+    fast("without a process")?;
+    let mut again = vm.run()?;
+    fast("before the prefix is found again")?;
+    again.says("the NAT64's prefix is", LIMIT)?;
+    fast("with the same prefix")?;
+    assert_eq!(program(&world.vm, "st-clat"), Some(first), "what is there is adopted");
+    assert_eq!(vm.json("status")?["well"], true);
+    vm.down()?;
+    again.ends(LIMIT)
+}
