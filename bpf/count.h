@@ -10,7 +10,10 @@ enum slow {
 #include "slow.h"
 #undef SLOW
 	SLOW_REASONS,
+	/* Counters that there is room for: a power of two. */
+	SLOW_ROOM = 16,
 };
+_Static_assert(SLOW_REASONS <= SLOW_ROOM, "a counter for each reason");
 
 struct traffic {
 	__u64 packets, bytes, passes;
@@ -23,7 +26,7 @@ struct counts {
 	__u64 identifications;
 	/* Packets that could not be left alone any more when trouble showed: none, if the kernel is right. */
 	__u64 lost;
-	__u64 slow[SLOW_REASONS];
+	__u64 slow[SLOW_ROOM];
 };
 
 struct {
@@ -40,6 +43,13 @@ INLINE void count(struct traffic *traffic, __u32 packets, __u32 bytes)
 	traffic->packets += packets ? packets : 1;
 	traffic->bytes += bytes;
 	traffic->passes += 1;
+}
+
+INLINE void count_slow(struct counts *counts, __u64 reason)
+{
+	/* Linux 6.1's verifier does not follow a comparison of 32 bits; the compiler would leave the mask out. */
+	asm volatile("%0 &= %1" : "+r"(reason) : "i"(SLOW_ROOM - 1));
+	counts->slow[reason]++;
 }
 
 /* SplitMix64's finalizer. */

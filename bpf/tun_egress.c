@@ -23,7 +23,7 @@ int straddle_fast(struct __sk_buff *skb)
 	if (end < 0)
 		return -end;
 	if (end < SLOW_REASONS)
-		counts->slow[end]++;
+		count_slow(counts, end);
 	return TC_ACT_UNSPEC;
 }
 

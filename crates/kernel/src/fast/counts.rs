@@ -16,6 +16,8 @@ pub(super) const MAP: &str = "COUNTS";
 /// Its elements: what the program counts, and what those before it have counted.
 const OWN: u32 = 0;
 const FORMER: u32 = 1;
+/// Counters of reasons that there is room for.
+const ROOM: usize = 16;
 
 /// Packets of one direction, as the slow path counts them.
 #[repr(C)]
@@ -37,7 +39,7 @@ pub(super) struct Raw {
     to6: Traffic,
     identifications: u64,
     lost: u64,
-    slow: [u64; SLOW.len()],
+    slow: [u64; ROOM],
 }
 
 // SAFETY: a C structure of 64-bit integers alone.
