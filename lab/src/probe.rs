@@ -1,5 +1,6 @@
 //! Probes: each asks one question of the world and returns data. Silence is an answer, not an error.
 
+mod arp;
 mod download;
 mod exchange;
 mod neighbour;
@@ -11,6 +12,7 @@ mod throughput;
 mod trace;
 mod transfer;
 
+pub use arp::{ArpCount, ArpWatch};
 pub use download::{Download, download};
 pub(crate) use download::{Serving, authority};
 pub use exchange::{Exchange, Kind, Stream, exchange, stream};

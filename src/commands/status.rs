@@ -33,7 +33,7 @@ pub(crate) fn status(place: &Place, json: bool) -> Ended {
         }
     };
     let by_kernel = look.plan.bridges.iter().filter(|bridge| !bridge.is_served());
-    let names: Vec<&str> = by_kernel.map(Bridge::device).collect();
+    let names: Vec<&str> = by_kernel.filter_map(Bridge::device).collect();
     let devices = site.kernel.counters(&names)?;
     let status = Status { look, left, service: ask(&place.runtime_dir), devices };
     if json {
@@ -51,7 +51,7 @@ fn words(step: &Step) -> Vec<String> {
 impl Status {
     /// The counters of a bridge, from whoever carries its packets.
     pub(crate) fn counters(&self, bridge: &Bridge) -> Option<Value> {
-        let device = self.devices.iter().find(|(device, _)| device == bridge.device());
+        let device = self.devices.iter().find(|(device, _)| Some(device.as_str()) == bridge.device());
         let served = || {
             let service = self.service.as_ref()?;
             service.counters.iter().find(|counted| counted["bridge"] == bridge.name.as_str()).cloned()

@@ -30,7 +30,7 @@ impl Serving {
                 Via::Translator(translator) => {
                     translators.push(self::translator(&bridge.name, translator, found)?);
                 }
-                Via::Awaited(_) => {}
+                Via::Awaited(_) | Via::Routes(_) => {}
             }
         }
         Ok(Serving {

@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use straddle_intent::plan::{Bridge, Carrier, Make, Plan, Translator, Via};
+use straddle_intent::plan::{Bridge, Carrier, Make, Plan, Routes, Translator, Via};
 use straddle_intent::step::Step;
 use straddle_intent::words;
 use straddle_serve::discover::State;
@@ -44,7 +44,16 @@ fn bridge(bridge: &Bridge) -> String {
         Via::Carrier(carrier) => self::carrier(carrier),
         Via::Translator(translator) => self::translator(translator),
         Via::Awaited(awaited) => folded("  waits   ", 10, &awaited.why),
+        Via::Routes(routes) => self::routes(routes),
     }
+}
+
+fn routes(routes: &Routes) -> String {
+    let mut heads = std::iter::once("  routes  ").chain(std::iter::repeat("          "));
+    let mut line = |route: &String| folded(heads.next().unwrap_or_default(), 12, route);
+    let mut out: String = routes.routes.iter().map(&mut line).collect();
+    out += &routes.waits.iter().map(|why| folded("  waits   ", 10, why)).collect::<String>();
+    out
 }
 
 fn translator(translator: &Translator) -> String {
@@ -110,7 +119,7 @@ pub(crate) fn in_step(plan: &Plan) -> String {
 
 /// What an `up` alone does not do.
 pub(crate) fn needs_serving(plan: &Plan) -> String {
-    let devices: Vec<&str> = plan.served().map(Bridge::device).collect();
+    let devices: Vec<&str> = plan.served().filter_map(Bridge::device).collect();
     let text = format!(
         "nothing crosses {} yet: a tun device needs a process. Serve it: straddle run",
         devices.join(", ")

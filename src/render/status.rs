@@ -34,6 +34,10 @@ pub(crate) fn status(status: &Status) -> String {
             (Via::Carrier(carrier), Some(counted)) => out += &counters(&counted, carrier.mtu.value),
             (Via::Translator(translator), Some(counted)) => out += &translated(translator, &counted),
             (Via::Awaited(awaited), _) => out += &folded("  ", 4, &awaited.why),
+            (Via::Routes(routes), _) => {
+                let lines = routes.routes.iter().chain(&routes.waits);
+                out += &lines.map(|line| folded("  ", 4, line)).collect::<String>();
+            }
             (Via::Carrier(_) | Via::Translator(_), None) => {}
         }
         if let Some(update) = status.update(bridge) {
@@ -57,7 +61,7 @@ fn mtu(bridge: &Bridge) -> String {
         Via::Translator(translator) => {
             format!(", MTU {} in IPv4, {} in IPv6", translator.config.mtu4, translator.config.mtu6)
         }
-        Via::Awaited(_) => String::new(),
+        Via::Awaited(_) | Via::Routes(_) => String::new(),
     }
 }
 

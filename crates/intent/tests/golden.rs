@@ -121,6 +121,10 @@ fn on_host(
                 format!("{}: {}; MTU {mtu4} in IPv4, {mtu6} in IPv6\n", b.name, b.part)
             }
             Via::Awaited(awaited) => format!("{}: {}; {}\n", b.name, b.part, awaited.why),
+            Via::Routes(routes) => {
+                let why = routes.waits.iter().map(|why| format!("; {why}")).collect::<String>();
+                format!("{}: {}{why}\n", b.name, b.part)
+            }
         })
         .collect();
     let notes: String = plan.notes(live).iter().map(|note| format!("note: {note}\n")).collect();

@@ -10,6 +10,7 @@ mod section;
 mod siit;
 mod translation;
 mod value;
+mod via6;
 
 pub use borrow::Borrow;
 pub use clat::Clat;
@@ -21,6 +22,7 @@ pub(crate) use section::suggestion;
 pub use siit::Siit;
 pub use translation::Translation;
 pub use value::Complaint;
+pub use via6::{HopWord, Via6};
 
 use std::ops::Range;
 
@@ -50,9 +52,11 @@ pub struct Config {
     pub siits: Vec<Siit>,
     /// `[[clat]]`, in the order of the file.
     pub clats: Vec<Clat>,
+    /// `[[via6]]`, in the order of the file.
+    pub via6s: Vec<Via6>,
 }
 
-const TOP_KEYS: &[&str] = &["host", "borrow", "publish", "siit", "clat"];
+const TOP_KEYS: &[&str] = &["host", "borrow", "publish", "siit", "clat", "via6"];
 
 /// Reads the file. What could be understood is returned beside all that could not.
 pub fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
@@ -75,11 +79,14 @@ pub fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
     if let Some(entry) = root.get_ref().get("clat") {
         config.clats = entries(&mut reader, "clat", entry, clat::KEYS, clat::read);
     }
+    if let Some(entry) = root.get_ref().get("via6") {
+        config.via6s = entries(&mut reader, "via6", entry, via6::KEYS, via6::read);
+    }
     if config == Config::default() && reader.clean() {
         reader.add(
             0..0,
             "the file describes no bridge",
-            "describe the hosts as [host.NAME] and a bridge as [[borrow]], [[publish]], [[siit]] or [[clat]]",
+            "describe the hosts as [host.NAME] and a bridge as [[borrow]], [[publish]], [[siit]], [[clat]] or [[via6]]",
         );
     }
     (config, reader.finish())

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::config::{Config, Diagnostic, Spanned};
 
-use super::{borrow, clat, publish, siit};
+use super::{borrow, clat, publish, siit, via6};
 
 struct Named<'a> {
     recipe: &'static str,
@@ -13,13 +13,14 @@ struct Named<'a> {
     /// Whether the file gives it one.
     given: bool,
     name: String,
+    /// Empty where it has none.
     device: String,
     hosts: Vec<&'a str>,
 }
 
 pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
     let tunnels = borrows(config).chain(publishes(config));
-    let mut bridges: Vec<Named<'_>> = tunnels.chain(siits(config)).chain(clats(config)).collect();
+    let mut bridges: Vec<Named<'_>> = tunnels.chain(siits(config)).chain(clats(config)).chain(via6s(config)).collect();
     bridges.sort_by_key(|bridge| bridge.span.start);
     for (index, bridge) in bridges.iter().enumerate() {
         let clash = bridges.iter().take(index).find_map(|other| bridge.clash(other));
@@ -31,7 +32,7 @@ impl Named<'_> {
     fn clash(&self, other: &Self) -> Option<Diagnostic> {
         let named = self.given || other.given;
         // Two without names in other recipes say the same thing twice, which has words of its own.
-        let entries_alike = ["siit", "publish"].contains(&self.recipe);
+        let entries_alike = ["siit", "publish", "via6"].contains(&self.recipe);
         if self.name == other.name && (named || entries_alike) {
             let help = match (self.given, other.given) {
                 (true, true) => "give each its own name",
@@ -44,7 +45,7 @@ impl Named<'_> {
             return Some(Diagnostic::new(self.span.clone(), message, help));
         }
         let together = self.hosts.iter().any(|host| other.hosts.contains(host));
-        if named && together && self.device == other.device {
+        if named && together && !self.device.is_empty() && self.device == other.device {
             let message =
                 format!("`{}` and `{}` would have the same device, {}", other.name, self.name, self.device);
             return Some(Diagnostic::new(self.span.clone(), message, "write another name for one of them"));
@@ -109,6 +110,19 @@ fn clats(config: &Config) -> impl Iterator<Item = Named<'_>> {
             given: entry.name.is_some(),
             name: clat::name(entry)?,
             device: clat::device(entry),
+            hosts: entry.host.iter().map(|host| host.value.as_str()).collect(),
+        })
+    })
+}
+
+fn via6s(config: &Config) -> impl Iterator<Item = Named<'_>> {
+    config.via6s.iter().filter_map(|entry| {
+        Some(Named {
+            recipe: "via6",
+            span: span(entry.name.as_ref()).or(span(entry.host.as_ref()))?,
+            given: entry.name.is_some(),
+            name: via6::name(entry)?,
+            device: String::new(),
             hosts: entry.host.iter().map(|host| host.value.as_str()).collect(),
         })
     })

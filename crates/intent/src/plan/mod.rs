@@ -10,6 +10,7 @@ mod order;
 mod publish;
 mod siit;
 mod translate;
+mod via6;
 
 pub use backend::{Backend, Make, Offers};
 pub use mtu::Mtu;
@@ -80,6 +81,19 @@ pub enum Via {
     Translator(Box<Translator>),
     /// Nothing yet.
     Awaited(Awaited),
+    /// Routes of the kernel's, without a device of our own.
+    Routes(Routes),
+}
+
+/// What a bridge without a device of its own is made of here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Routes {
+    /// The devices that it has packets passed between, where this host is a router of its.
+    pub devices: Vec<String>,
+    /// Each route in one line, as ip(8) takes it.
+    pub routes: Vec<String>,
+    /// Why some of them are not there yet, a sentence without a full stop.
+    pub waits: Option<String>,
 }
 
 /// A bridge that waits for something that its file does not say.
@@ -119,13 +133,22 @@ pub struct Discovers {
 }
 
 impl Bridge {
-    /// Its device here.
+    /// Its device here, if it has one.
     #[must_use]
-    pub fn device(&self) -> &str {
+    pub fn device(&self) -> Option<&str> {
         match &self.via {
-            Via::Carrier(carrier) => &carrier.device,
-            Via::Translator(translator) => &translator.device,
-            Via::Awaited(awaited) => &awaited.device,
+            Via::Carrier(carrier) => Some(&carrier.device),
+            Via::Translator(translator) => Some(&translator.device),
+            Via::Awaited(awaited) => Some(&awaited.device),
+            Via::Routes(_) => None,
+        }
+    }
+
+    /// The devices whose packets it lets pass: its own, or those that it routes between.
+    fn passes(&self) -> Vec<&str> {
+        match &self.via {
+            Via::Routes(routes) => routes.devices.iter().map(String::as_str).collect(),
+            Via::Carrier(_) | Via::Translator(_) | Via::Awaited(_) => self.device().into_iter().collect(),
         }
     }
 
@@ -135,7 +158,7 @@ impl Bridge {
         match &self.via {
             Via::Carrier(carrier) => carrier.backend.make == Make::Tun,
             Via::Translator(_) => true,
-            Via::Awaited(_) => false,
+            Via::Awaited(_) | Via::Routes(_) => false,
         }
     }
 }
@@ -208,6 +231,9 @@ pub fn plan(model: &Model, host: &str, facts: &Facts<'_>) -> Plan {
     }
     for clat in &model.clats {
         clat::add(&mut plan, model, clat, facts);
+    }
+    for via6 in &model.via6s {
+        via6::add(&mut plan, model, via6, facts);
     }
     plan.wanted = order::sorted(order::merged(plan.wanted));
     plan
