@@ -171,8 +171,7 @@ fn ask(world: &Chain, pace: Pace) -> Result<Vec<Finding>, LabError> {
     }
     let directory = world.directory();
     tasks.push(Box::new(move || question::rates(&out, directory)));
-    let native =
-        Way { name: "laptop → near, IPv6", to: &world.near, target: Chain::NEAR6.into(), ..out };
+    let native = Way { name: "laptop → near, IPv6", to: &world.near, target: Chain::NEAR6.into(), ..out };
     tasks.push(Box::new(move || Ok(vec![question::pinged(&native)?.always()])));
     question::ask(tasks, pace)
 }

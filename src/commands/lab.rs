@@ -13,7 +13,8 @@ use super::Ended;
 /// goes with this process.
 pub(crate) fn lab(options: &Lab) -> Ended {
     let report = tried(options).map_err(|error| Complaint::Lab(error.to_string()))?;
-    let (Lab::Borrow { shown, .. } | Lab::Clat { shown, .. } | Lab::Siit { shown } | Lab::Via6 { shown }) = options;
+    let (Lab::Borrow { shown, .. } | Lab::Clat { shown, .. } | Lab::Siit { shown } | Lab::Via6 { shown }) =
+        options;
     if shown.json {
         let text = serde_json::to_string_pretty(&report);
         say::result(&(text.map_err(|error| Complaint::Lab(error.to_string()))? + "\n"))?;

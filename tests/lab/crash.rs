@@ -31,18 +31,22 @@ const CHANGES_NOTHING: [&str; 9] =
 /// Where a kill can be: the name of a call, and the how-manieth of its process.
 type Place = (String, u32);
 
+/// How a world is built, with a file for its hosts.
+pub(crate) type Build<W> = fn() -> Result<(W, Straddle), LabError>;
+/// Which of its hosts is meant.
+pub(crate) type Pick<W> = fn(&W) -> &Host;
+
 /// One world with one host to be killed on.
-struct Victim {
-    world: World,
+struct Victim<W> {
+    world: W,
     straddle: Straddle,
-    pick: fn(&World) -> &Host,
+    pick: Pick<W>,
     before: HostState,
 }
 
-impl Victim {
-    fn new(pick: fn(&World) -> &Host) -> Result<Victim, LabError> {
-        let world = World::build(WorldOptions::default())?;
-        let straddle = Straddle::borrow(&world, exe(), Carrier::Ip6gre)?;
+impl<W> Victim<W> {
+    fn new(build: Build<W>, pick: Pick<W>) -> Result<Victim<W>, LabError> {
+        let (world, straddle) = build()?;
         let before = HostState::read(pick(&world))?;
         Ok(Victim { world, straddle, pick, before })
     }
@@ -57,7 +61,7 @@ impl Victim {
 
     /// An undisturbed `up`: the places in it where a kill makes a difference, and its end state.
     fn undisturbed(&self) -> Result<(BTreeSet<Place>, HostState), LabError> {
-        let log = self.world.directory().join("strace.log");
+        let log = self.straddle().home().with_extension("strace.log");
         let path = log.to_string_lossy().into_owned();
         self.traced(&["-s", "0", "-o", &path, "-e", &format!("trace={CALLS}")])?.good()?;
         let up = HostState::read(self.host())?.configured();
@@ -124,13 +128,13 @@ fn places(log: &str) -> BTreeSet<Place> {
     places
 }
 
-fn every_kill_is_survived(pick: fn(&World) -> &Host) -> Result<(), LabError> {
-    let (places, up) = Victim::new(pick)?.undisturbed()?;
+pub(crate) fn every_kill_is_survived<W>(build: Build<W>, pick: Pick<W>) -> Result<(), LabError> {
+    let (places, up) = Victim::new(build, pick)?.undisturbed()?;
     assert!(places.len() > 20, "strace saw what up does: {places:?}");
     let queue = Mutex::new(places.into_iter());
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
     let work = || -> Result<(), LabError> {
-        let victim = Victim::new(pick)?;
+        let victim = Victim::new(build, pick)?;
         while let Some(place) = next() {
             victim.survives(&place, &up)?;
         }
@@ -149,13 +153,19 @@ fn every_kill_is_survived(pick: fn(&World) -> &Host) -> Result<(), LabError> {
 #[test]
 fn a_lender_survives_kill_9_at_every_step() -> Result<(), LabError> {
     let Some(_turn) = turn("a_lender_survives_kill_9_at_every_step") else { return Ok(()) };
-    every_kill_is_survived(|world| &world.lender)
+    every_kill_is_survived(borrow, |world| &world.lender)
 }
 
 #[test]
 fn a_borrower_survives_kill_9_at_every_step() -> Result<(), LabError> {
     let Some(_turn) = turn("a_borrower_survives_kill_9_at_every_step") else { return Ok(()) };
-    every_kill_is_survived(|world| &world.borrower)
+    every_kill_is_survived(borrow, |world| &world.borrower)
+}
+
+fn borrow() -> Result<(World, Straddle), LabError> {
+    let world = World::build(WorldOptions::default())?;
+    let straddle = Straddle::borrow(&world, exe(), Carrier::Ip6gre)?;
+    Ok((world, straddle))
 }
 
 #[test]

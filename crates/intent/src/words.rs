@@ -164,7 +164,8 @@ pub fn route(route: &Route) -> String {
     let gateways = route.gateway.into_iter().chain(route.hops.iter().filter_map(|hop| hop.gateway));
     let plain = route.dst.prefix_len() == 0 && !gateways.into_iter().any(crosses);
     words += &if plain { "default".to_string() } else { route.dst.to_string() };
-    let via = |gateway: IpAddr| if crosses(gateway) { format!("inet6 {gateway}") } else { gateway.to_string() };
+    let via =
+        |gateway: IpAddr| if crosses(gateway) { format!("inet6 {gateway}") } else { gateway.to_string() };
     let mut word = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             words += &format!(" {name} {value}");

@@ -65,15 +65,8 @@ impl Chain {
         let mut guard = Guard::start()?;
         let [laptop, phone, near, far, inet, web] =
             ["laptop", "phone", "near", "far", "inet", "web"].map(|name| guard.host(name));
-        let world = Chain {
-            laptop: laptop?,
-            phone: phone?,
-            near: near?,
-            far: far?,
-            inet: inet?,
-            web: web?,
-            guard,
-        };
+        let world =
+            Chain { laptop: laptop?, phone: phone?, near: near?, far: far?, inet: inet?, web: web?, guard };
         world.lay()?;
         world.addresses()?;
         world.settled()?;
@@ -175,9 +168,7 @@ impl Chain {
         ];
         for (from, to) in ways {
             let what = format!("{to} to answer {}", from.name());
-            wait::until(&what, SETTLE, || {
-                probe::ping(from, to, 1).ok().filter(|ping| ping.received > 0)
-            })?;
+            wait::until(&what, SETTLE, || probe::ping(from, to, 1).ok().filter(|ping| ping.received > 0))?;
         }
         Ok(())
     }

@@ -67,7 +67,8 @@ pub(super) const KEYS: &[&str] = &[
     "router-dev",
     "router-address",
 ];
-const HOP: &str = "write an IPv6 address, and what it needs besides: \"fe80::1\" or \"fe80::2 dev eth1 weight 2\"";
+const HOP: &str =
+    "write an IPv6 address, and what it needs besides: \"fe80::1\" or \"fe80::2 dev eth1 weight 2\"";
 
 pub(super) fn read(reader: &mut Reader, section: &Section<'_>) -> Via6 {
     let gateways = section.list(reader, "gateway", hop);
@@ -114,8 +115,9 @@ fn address(word: &str) -> Result<Ipv4Addr, Complaint> {
 fn destination(word: &str) -> Result<Ipv4Net, Complaint> {
     match word {
         "default" | "0.0.0.0/0" => Ok(Ipv4Net::default()),
-        _ => prefix::network4(word).map_err(|Complaint { message, help }| {
-            Complaint { message, help: format!("write \"default\"; or {help}") }
+        _ => prefix::network4(word).map_err(|Complaint { message, help }| Complaint {
+            message,
+            help: format!("write \"default\"; or {help}"),
         }),
     }
 }
@@ -150,8 +152,9 @@ fn weight(word: &str) -> Result<u16, Complaint> {
 fn neighbour(word: &str) -> Result<Ipv6Addr, Complaint> {
     match IpAddr::from_str(word) {
         Ok(IpAddr::V6(address)) if address.is_unicast_link_local() => Ok(address),
-        Ok(IpAddr::V6(address)) => host6(address).map_err(|Complaint { message, .. }| {
-            Complaint { message, help: "write the neighbour's own address, such as \"fe80::1\"".into() }
+        Ok(IpAddr::V6(address)) => host6(address).map_err(|Complaint { message, .. }| Complaint {
+            message,
+            help: "write the neighbour's own address, such as \"fe80::1\"".into(),
         }),
         Ok(IpAddr::V4(_)) => complain(
             format!("`{word}` is an IPv4 address"),

@@ -20,7 +20,8 @@ struct Named<'a> {
 
 pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
     let tunnels = borrows(config).chain(publishes(config));
-    let mut bridges: Vec<Named<'_>> = tunnels.chain(siits(config)).chain(clats(config)).chain(via6s(config)).collect();
+    let mut bridges: Vec<Named<'_>> =
+        tunnels.chain(siits(config)).chain(clats(config)).chain(via6s(config)).collect();
     bridges.sort_by_key(|bridge| bridge.span.start);
     for (index, bridge) in bridges.iter().enumerate() {
         let clash = bridges.iter().take(index).find_map(|other| bridge.clash(other));

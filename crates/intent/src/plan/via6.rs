@@ -7,11 +7,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use crate::DUMMY4;
 use crate::model::{Model, NextHop, Router, Via6};
 use crate::object::{Address, Hop, MAIN, Object, Origin, Route, Sysctl, SysctlKey, Wanted};
 use crate::words;
 
-use super::translate::{host, object};
+use super::translate::{self, host, object};
 use super::{Bridge, Facts, Plan, Routes, Via};
 
 /// Where a host's own addresses are: no link that goes down takes them along, and leaving it they take no
@@ -46,13 +47,27 @@ fn by(dst: IpNet, hops: &[NextHop], facts: &Facts<'_>) -> Option<Route> {
                 weight: hop.weight,
                 onlink: onlink(hop),
             };
-            Some(Route { dev: None, hops: several.iter().map(one).collect(), ..Route::through(MAIN, dst, "") })
+            Some(Route {
+                dev: None,
+                hops: several.iter().map(one).collect(),
+                ..Route::through(MAIN, dst, "")
+            })
         }
     }
 }
 
 fn is_up(dev: &str, facts: &Facts<'_>) -> bool {
     facts.live.link(dev).is_some_and(|link| link.up)
+}
+
+/// Errors of routers without an address come by these next hops. A reverse-path filter drops what it finds no
+/// way back to: it gets one, by which nothing is ever sent. It is one for the whole host, so a filter must
+/// not be strict about the device.
+fn heard_from_nowhere(wanted: &mut Vec<Wanted>, hops: &[NextHop], metric: u32, facts: &Facts<'_>) {
+    let errors = by(host(DUMMY4), hops, facts).map(|route| Route { metric, ..route });
+    wanted.extend(errors.map(translate::route));
+    let loose = devices(hops).into_iter();
+    wanted.extend(loose.map(|dev| Wanted::LooseReversePath { dev: dev.into() }));
 }
 
 /// What the next hops need to be told: those whose link is dead are passed over.
@@ -109,9 +124,7 @@ fn held(wanted: &mut Vec<Wanted>, address: Ipv4Addr, facts: &Facts<'_>) {
 /// Whether this host has an IPv4 address to send from, by the file or by itself.
 fn can_send(model: &Model, name: &str, facts: &Facts<'_>) -> bool {
     let usable = |address: &Address| match address.net.addr() {
-        IpAddr::V4(ip) => {
-            address.origin != Origin::Straddle && !ip.is_loopback() && !ip.is_link_local()
-        }
+        IpAddr::V4(ip) => address.origin != Origin::Straddle && !ip.is_loopback() && !ip.is_link_local(),
         IpAddr::V6(_) => false,
     };
     !model.given(name).is_empty() || facts.live.addresses.iter().any(usable)
@@ -127,7 +140,12 @@ fn waits(hops: &[NextHop], facts: &Facts<'_>) -> Option<String> {
 fn bridge(via6: &Via6, part: String, routes: &[Route], devices: &[&str], waits: Option<String>) -> Bridge {
     let routes = routes.iter().map(words::route).collect();
     let devices = devices.iter().map(ToString::to_string).collect();
-    Bridge { name: via6.name.clone(), recipe: "via6", part, via: Via::Routes(Routes { devices, routes, waits }) }
+    Bridge {
+        name: via6.name.clone(),
+        recipe: "via6",
+        part,
+        via: Via::Routes(Routes { devices, routes, waits }),
+    }
 }
 
 /// `fe80::1 on eth0 and fe80::2 on eth1`.

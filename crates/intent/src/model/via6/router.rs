@@ -86,12 +86,7 @@ fn seen(
 }
 
 /// What shall lead back must have an address.
-fn leads_nowhere(
-    config: &Config,
-    entry: &config::Via6,
-    host: &config::Host,
-    found: &mut Vec<Diagnostic>,
-) {
+fn leads_nowhere(config: &Config, entry: &config::Via6, host: &config::Host, found: &mut Vec<Diagnostic>) {
     let name = &host.name.value;
     let is = |word: Option<&Spanned<String>>| word.is_some_and(|word| word.value == *name);
     let given = config.via6s.iter().any(|other| {

@@ -4,14 +4,15 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::DUMMY4;
 use crate::model::{Model, Via6};
-use crate::object::{MAIN, Origin, Route, RouteKind, Wanted};
-use crate::plan::translate::{self, host};
+use crate::object::{MAIN, Origin, Route, RouteKind};
+use crate::plan::translate;
 use crate::plan::{Facts, Plan};
 use crate::words;
 
-use super::{bridge, by, by_words, called, can_send, devices, held, links, listed, several, waits};
+use super::{
+    bridge, by, by_words, called, can_send, heard_from_nowhere, held, links, listed, several, waits,
+};
 
 pub(super) fn add(plan: &mut Plan, model: &Model, via6: &Via6, facts: &Facts<'_>) {
     let wanted = &mut plan.wanted;
@@ -22,14 +23,9 @@ pub(super) fn add(plan: &mut Plan, model: &Model, via6: &Via6, facts: &Facts<'_>
         held(wanted, *address, facts);
     }
     several(wanted, &via6.gateways);
-    let mut routes: Vec<Route> = via6.routes.iter().filter_map(|net| route(via6, *net, facts)).collect();
+    let routes: Vec<Route> = via6.routes.iter().filter_map(|net| route(via6, *net, facts)).collect();
     if !via6.routes.contains(&Ipv4Net::default()) {
-        // Errors of routers without an address come from here; a filter that finds no way back to it drops
-        // them. Nothing is ever sent there.
-        let errors = by(host(DUMMY4), &via6.gateways, facts);
-        routes.extend(errors.map(|route| Route { metric: via6.metric, ..route }));
-        let loose = devices(&via6.gateways).into_iter();
-        wanted.extend(loose.map(|dev| Wanted::LooseReversePath { dev: dev.into() }));
+        heard_from_nowhere(wanted, &via6.gateways, via6.metric, facts);
     }
     wanted.extend(routes.iter().cloned().map(translate::route));
     plan.remarks.extend(remarks(model, via6, facts));

@@ -4,11 +4,13 @@ use std::net::Ipv4Addr;
 
 use crate::DUMMY4;
 use crate::model::{Model, Router, Via6};
-use crate::object::{Chain, Filter, FilterRule, Match, Object, Route, SysctlKey, Verdict, Wanted};
+use crate::object::{Chain, Filter, FilterRule, Match, Object, Route, SysctlKey, Verdict};
 use crate::plan::translate::{self, host, object, sysctl};
 use crate::plan::{Facts, Plan, uplink};
 
-use super::{bridge, by, by_words, called, can_send, devices, held, links, listed, several, waits};
+use super::{
+    bridge, by, by_words, called, can_send, devices, heard_from_nowhere, held, links, listed, several, waits,
+};
 
 pub(super) fn add(plan: &mut Plan, model: &Model, (via6, router): (&Via6, &Router), facts: &Facts<'_>) {
     let addresses = model.behind(via6);
@@ -18,9 +20,8 @@ pub(super) fn add(plan: &mut Plan, model: &Model, (via6, router): (&Via6, &Route
     for dev in &between {
         wanted.push(sysctl(SysctlKey::ipv4_conf(dev, "forwarding"), "1"));
     }
-    if is_heard_from_nowhere(model, via6) {
-        let loose = devices(&router.hops).into_iter();
-        wanted.extend(loose.map(|dev| Wanted::LooseReversePath { dev: dev.into() }));
+    if has_nameless(model, via6) {
+        heard_from_nowhere(wanted, &router.hops, 0, facts);
     }
     for (gateway, seen) in links(via6, router) {
         called(wanted, &seen.dev.value, gateway.address, facts);
@@ -57,8 +58,8 @@ fn between<'a>(model: &'a Model, router: &'a Router) -> Vec<&'a str> {
     between
 }
 
-/// Whether errors arrive from the address of those that have none.
-fn is_heard_from_nowhere(model: &Model, via6: &Via6) -> bool {
+/// Whether a router behind this one has no address that its errors could come from.
+fn has_nameless(model: &Model, via6: &Via6) -> bool {
     let routes = |host: &str| model.via6s.iter().any(|other| other.leads_by(host));
     model.hosts_behind(via6).into_iter().any(|host| routes(host) && model.given(host).is_empty())
 }
@@ -77,7 +78,7 @@ fn filter(
             rules.push((vec![leaves(), Match::Destination(*address)], Verdict::Accept));
             rules.push((vec![comes(), Match::Source(*address)], Verdict::Accept));
         }
-        if is_heard_from_nowhere(model, via6) {
+        if has_nameless(model, via6) {
             rules.push((vec![comes(), Match::Source(DUMMY4), Match::Icmp], Verdict::Accept));
         }
     }
