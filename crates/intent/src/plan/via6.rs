@@ -66,14 +66,14 @@ fn is_up(dev: &str, facts: &Facts<'_>) -> bool {
 fn heard_from_nowhere(wanted: &mut Vec<Wanted>, hops: &[NextHop], metric: u32, facts: &Facts<'_>) {
     let errors = by(host(DUMMY4), hops, facts).map(|route| Route { metric, ..route });
     wanted.extend(errors.map(translate::route));
-    let loose = devices(hops).into_iter();
+    let loose = devices(hops).into_iter().filter(|dev| facts.live.link(dev).is_some());
     wanted.extend(loose.map(|dev| Wanted::LooseReversePath { dev: dev.into() }));
 }
 
 /// What the next hops need to be told: those whose link is dead are passed over.
-fn several(wanted: &mut Vec<Wanted>, hops: &[NextHop]) {
+fn several(wanted: &mut Vec<Wanted>, hops: &[NextHop], facts: &Facts<'_>) {
     if hops.len() > 1 {
-        for dev in devices(hops) {
+        for dev in devices(hops).into_iter().filter(|dev| facts.live.link(dev).is_some()) {
             let key = SysctlKey::ipv4_conf(dev, "ignore_routes_with_linkdown");
             wanted.push(Wanted::Sysctl(Sysctl { key, value: "1".into() }));
         }
@@ -92,12 +92,20 @@ fn devices(hops: &[NextHop]) -> Vec<&str> {
 }
 
 /// The link-local address that the other end of a link calls one by. One that the device has by itself is
-/// as good; and as long as it has none, its link is not up, and nobody calls.
-fn called(wanted: &mut Vec<Wanted>, dev: &str, address: Ipv6Addr, facts: &Facts<'_>) {
+/// as good; and as long as it has none, its link may not be up yet, and the kernel be about to make this one.
+fn called(plan: &mut Plan, dev: &str, address: Ipv6Addr, facts: &Facts<'_>) {
     let held = facts.live.addresses.iter().filter(|held| held.dev == dev && held.origin != Origin::Straddle);
     let own: Vec<IpAddr> = held.map(|held| held.net.addr()).filter(is_link_local).collect();
-    if address.is_unicast_link_local() && !own.is_empty() && !own.contains(&address.into()) {
-        wanted.push(object(Object::Address(Address::ours(dev, host(address)))));
+    if !address.is_unicast_link_local() || own.contains(&address.into()) {
+        return;
+    }
+    if !own.is_empty() {
+        plan.wanted.push(object(Object::Address(Address::ours(dev, host(address)))));
+    } else if is_up(dev, facts) {
+        plan.remarks.push(format!(
+            "{dev} has no link-local address of its own, so its link seems not to be up: it gets {address}, \
+             which its neighbour calls it by, once it has one"
+        ));
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn build(
     own_neighbour(router, &words, found);
     unused_dev("router-dev", "host6", entry.router_dev.as_ref(), &entry.host6, found);
     let named = words.iter().all(|word| word.value.dev.is_some());
-    if !entry.keys.iter().any(|key| key == "router-dev") && !(named && !words.is_empty()) {
+    if !entry.keys.iter().any(|key| key == "router-dev") && (!named || words.is_empty()) {
         found.push(Diagnostic::new(
             at(entry.router.as_ref(), entry),
             "[[via6]] with `router` lacks `router-dev`: by which device does the router reach the host?",

@@ -15,14 +15,14 @@ use super::{
 };
 
 pub(super) fn add(plan: &mut Plan, model: &Model, via6: &Via6, facts: &Facts<'_>) {
-    let wanted = &mut plan.wanted;
     for (gateway, seen) in via6.router.iter().flat_map(|router| links(via6, router)) {
-        called(wanted, &gateway.dev.value, seen.address, facts);
+        called(plan, &gateway.dev.value, seen.address, facts);
     }
+    let wanted = &mut plan.wanted;
     for address in &via6.addresses {
         held(wanted, *address, facts);
     }
-    several(wanted, &via6.gateways);
+    several(wanted, &via6.gateways, facts);
     let routes: Vec<Route> = via6.routes.iter().filter_map(|net| route(via6, *net, facts)).collect();
     if !via6.routes.contains(&Ipv4Net::default()) {
         heard_from_nowhere(wanted, &via6.gateways, via6.metric, facts);

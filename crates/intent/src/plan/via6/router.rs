@@ -17,19 +17,20 @@ pub(super) fn add(plan: &mut Plan, model: &Model, (via6, router): (&Via6, &Route
     let between = between(model, router);
     let wanted = &mut plan.wanted;
     wanted.push(object(Object::Filter(filter(model, (via6, router), &addresses, facts))));
-    for dev in &between {
+    for dev in between.iter().filter(|dev| facts.live.link(dev).is_some()) {
         wanted.push(sysctl(SysctlKey::ipv4_conf(dev, "forwarding"), "1"));
     }
     if has_nameless(model, via6) {
         heard_from_nowhere(wanted, &router.hops, 0, facts);
     }
     for (gateway, seen) in links(via6, router) {
-        called(wanted, &seen.dev.value, gateway.address, facts);
+        called(plan, &seen.dev.value, gateway.address, facts);
     }
+    let wanted = &mut plan.wanted;
     if let Some(address) = router.address {
         held(wanted, address, facts);
     }
-    several(wanted, &router.hops);
+    several(wanted, &router.hops, facts);
     let routes: Vec<Route> =
         addresses.iter().filter_map(|address| by(host(*address), &router.hops, facts)).collect();
     wanted.extend(routes.iter().cloned().map(translate::route));
@@ -61,7 +62,9 @@ fn between<'a>(model: &'a Model, router: &'a Router) -> Vec<&'a str> {
 /// Whether a router behind this one has no address that its errors could come from.
 fn has_nameless(model: &Model, via6: &Via6) -> bool {
     let routes = |host: &str| model.via6s.iter().any(|other| other.leads_by(host));
-    model.hosts_behind(via6).into_iter().any(|host| routes(host) && model.given(host).is_empty())
+    let by_itself = |name: &str| model.hosts.iter().any(|host| host.name == name && !host.ipv4.is_empty());
+    let nameless = |host: &str| model.given(host).is_empty() && !by_itself(host);
+    model.hosts_behind(via6).into_iter().any(|host| routes(host) && nameless(host))
 }
 
 /// What is forwarded that was not before: what is from or for those behind, and nothing else.
