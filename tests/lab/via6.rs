@@ -16,7 +16,7 @@ use straddle_lab::straddle::Straddle;
 use straddle_lab::world::Chain;
 use straddle_lab::{LabError, VIA6_CONFIG, Via6Options, via6, wait};
 
-use crate::crash::every_kill_is_survived;
+use crate::crash::{Stage, every_kill_is_survived};
 use crate::foreign::Then::{LeaveIt, Refuse};
 use crate::foreign::{Foreign, judge};
 use crate::{exe, good, same, turn};
@@ -36,16 +36,21 @@ fn chain() -> Result<(Chain, Straddle), LabError> {
     Ok((world, straddle))
 }
 
+fn stage(pick: fn(&Chain) -> &Host) -> Result<Stage, LabError> {
+    let (world, straddle) = chain()?;
+    Ok(Stage { host: pick(&world).clone(), world: Box::new(world), straddle })
+}
+
 #[test]
 fn a_via6_host_survives_kill_9_at_every_step() -> Result<(), LabError> {
     let Some(_turn) = turn("a_via6_host_survives_kill_9_at_every_step") else { return Ok(()) };
-    every_kill_is_survived(chain, |world| &world.laptop)
+    every_kill_is_survived(|| stage(|world| &world.laptop))
 }
 
 #[test]
 fn a_via6_router_survives_kill_9_at_every_step() -> Result<(), LabError> {
     let Some(_turn) = turn("a_via6_router_survives_kill_9_at_every_step") else { return Ok(()) };
-    every_kill_is_survived(chain, |world| &world.far)
+    every_kill_is_survived(|| stage(|world| &world.far))
 }
 
 #[test]
