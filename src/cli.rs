@@ -147,6 +147,11 @@ pub(crate) enum Lab {
         #[command(flatten)]
         shown: Shown,
     },
+    /// Hosts behind two routers without IPv4 have it, without a tunnel
+    Via6 {
+        #[command(flatten)]
+        shown: Shown,
+    },
 }
 
 /// What is left of a lab.

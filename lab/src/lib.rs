@@ -31,6 +31,7 @@ mod relay;
 mod siit;
 mod tayga;
 mod tools;
+mod via6;
 
 pub use attempt::borrow_bridge;
 pub use borrow::{BorrowOptions, borrow};
@@ -43,3 +44,4 @@ pub use relay::{RELAY_CONFIG, RelayOptions, relay};
 pub use report::{Check, Report};
 pub use siit::{SIIT_CONFIG, SiitOptions, siit};
 pub use straddle::Carrier;
+pub use via6::{VIA6_CONFIG, Via6Options, via6};

@@ -1,5 +1,6 @@
 //! Probes: each asks one question of the world and returns data. Silence is an answer, not an error.
 
+mod arp;
 mod counter;
 mod download;
 mod exchange;
@@ -14,6 +15,7 @@ mod trace;
 mod transfer;
 mod web;
 
+pub use arp::{ArpCount, ArpWatch};
 pub use counter::counter;
 pub use download::{Download, download, download_during};
 pub(crate) use download::{Serving, authority};

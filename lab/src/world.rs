@@ -11,12 +11,14 @@
 //! ```
 
 mod access;
+mod chain;
 mod data_centre;
 mod home;
 mod links;
 mod rented;
 
 pub use access::{Access, Network};
+pub use chain::Chain;
 pub use data_centre::DataCentre;
 pub use home::DsLite;
 pub use rented::Rented;

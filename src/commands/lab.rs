@@ -1,6 +1,6 @@
 use straddle_lab::{
     BorrowOptions, Carrier, ClatOptions, ClatVariant, LabError, PublishOptions, PublishVariant, RelayOptions,
-    Report, SiitOptions, borrow, borrow_bridge, clat, publish, relay, siit,
+    Report, SiitOptions, Via6Options, borrow, borrow_bridge, clat, publish, relay, siit, via6,
 };
 
 use crate::cli::{CarrierWord, Exit, Knowledge, Lab, Much, Variant};
@@ -17,7 +17,8 @@ pub(crate) fn lab(options: &Lab) -> Ended {
     | Lab::Clat { shown, .. }
     | Lab::Publish { shown, .. }
     | Lab::Siit { shown }
-    | Lab::Relay { shown }) = options;
+    | Lab::Relay { shown }
+    | Lab::Via6 { shown }) = options;
     if shown.json {
         let text = serde_json::to_string_pretty(&report);
         say::result(&(text.map_err(|error| Complaint::Lab(error.to_string()))? + "\n"))?;
@@ -60,6 +61,7 @@ fn tried(options: &Lab) -> Result<Report, LabError> {
             siit(&SiitOptions { keep: shown.keep, ..SiitOptions::default() }, &exe, &mut progress)
         }
         Lab::Relay { shown } => relay(&RelayOptions { keep: shown.keep }, &exe, &mut progress),
+        Lab::Via6 { shown } => via6(&Via6Options { keep: shown.keep }, &exe, &mut progress),
     }
 }
 

@@ -74,7 +74,7 @@ impl Discovery {
 fn searched(served: &[&Bridge]) -> impl Iterator<Item = (String, Discovers)> {
     served.iter().filter_map(|bridge| match &bridge.via {
         Via::Translator(translator) => Some((bridge.name.clone(), translator.discovers.clone()?)),
-        Via::Carrier(_) | Via::Relay(_) | Via::Awaited(_) => None,
+        Via::Carrier(_) | Via::Relay(_) | Via::Awaited(_) | Via::Routes(_) => None,
     })
 }
 

@@ -115,7 +115,7 @@ impl<'a> Keeper<'a> {
 
     /// Serves until told to end. The host stays as it is then: `down` takes it back.
     pub(crate) fn stay(mut self) -> Result<(), Complaint> {
-        say::line(&format!("ready: serving {} of host {}", served(&self.plan), self.plan.host));
+        say::line(&format!("ready: {} of host {}", duty(&self.plan), self.plan.host));
         tell_systemd(sd_notify::NotifyState::Ready);
         loop {
             match self.wait()? {
@@ -431,9 +431,18 @@ fn drain(signals: &UnixStream) {
     while matches!(std::io::Read::read(&mut &*signals, &mut room), Ok(1..)) {}
 }
 
-fn served(plan: &Plan) -> String {
-    let names: Vec<&str> = plan.served().map(|bridge| bridge.name.as_str()).collect();
-    if names.is_empty() { "nothing".into() } else { names.join(", ") }
+/// What it stays for: to serve, and to keep in step what needs no serving.
+fn duty(plan: &Plan) -> String {
+    let names = |served: bool| {
+        let those = plan.bridges.iter().filter(|bridge| bridge.is_served() == served);
+        those.map(|bridge| bridge.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    match (names(true), names(false)) {
+        (served, kept) if served.is_empty() && kept.is_empty() => "serving nothing".into(),
+        (served, kept) if kept.is_empty() => format!("serving {served}"),
+        (served, kept) if served.is_empty() => format!("keeping {kept} in step"),
+        (served, kept) => format!("serving {served}, keeping {kept} in step"),
+    }
 }
 
 /// Where there is no systemd nobody listens.

@@ -80,7 +80,7 @@ impl Relaying {
 fn relays(bridge: &Bridge) -> Option<Relay> {
     match &bridge.via {
         Via::Relay(relay) => Some(told(&bridge.name, relay)),
-        Via::Carrier(_) | Via::Translator(_) | Via::Awaited(_) => None,
+        Via::Carrier(_) | Via::Translator(_) | Via::Awaited(_) | Via::Routes(_) => None,
     }
 }
 

@@ -90,7 +90,7 @@ impl Served {
                     translators.push(self::translator(&bridge.name, translator, found)?);
                 }
                 // Relays are served by loops of their own.
-                Via::Relay(_) | Via::Awaited(_) => {}
+                Via::Relay(_) | Via::Awaited(_) | Via::Routes(_) => {}
             }
         }
         let loops = if carriers.is_empty() {
@@ -183,7 +183,7 @@ fn together<'a>(wanted: &[&'a Bridge]) -> Vec<Vec<&'a Bridge>> {
 fn socket(bridge: &Bridge) -> Option<(u8, Ipv6Addr)> {
     match &bridge.via {
         Via::Carrier(carrier) => Some((carrier.kind.protocol(), carrier.local)),
-        Via::Translator(_) | Via::Relay(_) | Via::Awaited(_) => None,
+        Via::Translator(_) | Via::Relay(_) | Via::Awaited(_) | Via::Routes(_) => None,
     }
 }
 

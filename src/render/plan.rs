@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use straddle_intent::plan::{Bridge, Carrier, Make, Plan, Translator, Via};
+use straddle_intent::plan::{Bridge, Carrier, Make, Plan, Routes, Translator, Via};
 use straddle_intent::step::Step;
 use straddle_intent::words;
 use straddle_serve::discover::State;
@@ -45,7 +45,16 @@ fn bridge(bridge: &Bridge) -> String {
             Via::Translator(translator) => self::translator(translator),
             Via::Relay(relay) => super::relay::plan(relay),
             Via::Awaited(awaited) => folded("  waits   ", 10, &awaited.why),
+            Via::Routes(routes) => self::routes(routes),
         }
+}
+
+fn routes(routes: &Routes) -> String {
+    let mut heads = std::iter::once("  routes  ").chain(std::iter::repeat("          "));
+    let mut line = |route: &String| folded(heads.next().unwrap_or_default(), 12, route);
+    let mut out: String = routes.routes.iter().map(&mut line).collect();
+    out += &routes.waits.iter().map(|why| folded("  waits   ", 10, why)).collect::<String>();
+    out
 }
 
 fn translator(translator: &Translator) -> String {

@@ -36,6 +36,10 @@ pub(crate) fn status(status: &Status) -> String {
             }
             (Via::Relay(_), Some(counted)) => out += &super::relay::counters(&counted),
             (Via::Awaited(awaited), _) => out += &folded("  ", 4, &awaited.why),
+            (Via::Routes(routes), _) => {
+                let lines = routes.routes.iter().chain(&routes.waits);
+                out += &lines.map(|line| folded("  ", 4, line)).collect::<String>();
+            }
             (Via::Carrier(_) | Via::Relay(_), None) => {}
         }
         if let Some(update) = status.update(bridge) {
@@ -59,7 +63,7 @@ fn mtu(bridge: &Bridge) -> String {
         Via::Translator(translator) => {
             format!(", MTU {} in IPv4, {} in IPv6", translator.config.mtu4, translator.config.mtu6)
         }
-        Via::Relay(_) | Via::Awaited(_) => String::new(),
+        Via::Relay(_) | Via::Awaited(_) | Via::Routes(_) => String::new(),
     }
 }
 

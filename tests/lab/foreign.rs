@@ -14,7 +14,7 @@ use straddle_lab::world::{World, WorldOptions};
 use crate::{CARRIERS, exe, turn};
 
 /// What `up` has to do about it.
-enum Then {
+pub(crate) enum Then {
     /// Refuse; the message contains this text.
     Refuse(&'static str),
     /// Work, and leave it where it is, also on `down`.
@@ -23,11 +23,11 @@ enum Then {
 use Then::{LeaveIt, Refuse};
 
 /// `DEV` in the lines stands for the name of the carrier's device.
-struct Foreign {
-    name: &'static str,
-    ip: &'static str,
-    nft: &'static str,
-    then: Then,
+pub(crate) struct Foreign {
+    pub(crate) name: &'static str,
+    pub(crate) ip: &'static str,
+    pub(crate) nft: &'static str,
+    pub(crate) then: Then,
 }
 
 /// The name that straddle gives its device on this host.
@@ -45,13 +45,22 @@ fn device(straddle: &Straddle, host: &Host) -> Result<String, LabError> {
 }
 
 fn check(pick: fn(&World) -> &Host, foreign: &Foreign) -> Result<(), LabError> {
-    let name = foreign.name;
     let world = World::build(WorldOptions::default())?;
     let straddle = Straddle::borrow(&world, exe(), CARRIERS[0])?;
     let host = pick(&world);
-    let device = device(&straddle, host)?;
+    judge(&straddle, host, &device(&straddle, host)?, foreign)
+}
+
+/// Gives the host the foreign object, and goes up and down.
+pub(crate) fn judge(
+    straddle: &Straddle,
+    host: &Host,
+    device: &str,
+    foreign: &Foreign,
+) -> Result<(), LabError> {
+    let name = foreign.name;
     let bare = HostState::read(host)?;
-    host.ip(&foreign.ip.replace("DEV", &device))?;
+    host.ip(&foreign.ip.replace("DEV", device))?;
     host.nft(foreign.nft)?;
     let before = HostState::read(host)?;
     let theirs = bare.difference(&before);

@@ -21,6 +21,7 @@ mod publish;
 mod relay;
 mod siit;
 mod trace_free;
+mod via6;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::env;

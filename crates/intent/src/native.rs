@@ -21,9 +21,10 @@ pub fn native4(live: &Snapshot) -> Option<String> {
     default.filter(|route| source(live, route).is_some_and(usable)).map(words::route).next()
 }
 
-/// By a device that is up and none of ours. A route with several next hops names none.
+/// By a device that is up and none of ours. A route may name none.
 fn is_up(live: &Snapshot, route: &Route) -> bool {
-    route.dev.as_deref().is_none_or(|dev| live.link(dev).is_some_and(|link| link.up && link.bridge.is_none()))
+    let works = |dev: &str| live.link(dev).is_some_and(|link| link.up && link.bridge.is_none());
+    route.devices().next().is_none() || route.devices().any(works)
 }
 
 /// What its packets would come from, as the kernel chooses it (`inet_select_addr`): what the route says, the
@@ -33,7 +34,7 @@ fn source(live: &Snapshot, route: &Route) -> Option<Ipv4Addr> {
         return Some(source);
     }
     let of_device = || {
-        let held = route.dev.iter().flat_map(|dev| live.ipv4_of(dev));
+        let held = route.devices().flat_map(|dev| live.ipv4_of(dev));
         held.filter(|address| address.origin != Origin::Straddle)
     };
     let beside = |address: &&Address| route.gateway.is_some_and(|gateway| address.net.contains(&gateway));
@@ -127,7 +128,7 @@ mod tests {
             Some("default via 192.0.2.1 dev eth0 src 192.0.2.7 metric 100"),
         );
         check(&["default dev eth0"], Some("default dev eth0"));
-        check(&["default via fe80::1 dev eth0"], Some("default via fe80::1 dev eth0"));
+        check(&["default via fe80::1 dev eth0"], Some("0.0.0.0/0 via inet6 fe80::1 dev eth0"));
         check(&["::/0 via fe80::1 dev eth0"], None);
         check(&["192.0.2.0/24 dev eth0", "10.0.0.0/8 via 192.0.2.1 dev eth0"], None);
         // Ours, by device or by mark, and what stands behind or before it.
@@ -160,8 +161,8 @@ mod tests {
     fn by_its_source() {
         let default = "default via 192.0.2.1 dev eth0";
         let check = |addresses: &[&str], route: &str, native: bool| {
-            let expected = native.then_some(route);
-            check(addresses, &[route], expected);
+            let expected = native.then(|| words::route(&self::route(route)));
+            check(addresses, &[route], expected.as_deref());
         };
         check(&[], default, false);
         check(&["127.0.0.1/8 dev lo"], default, false);

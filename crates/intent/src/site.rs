@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::config::Diagnostic;
+use crate::config::{Diagnostic, Spanned};
 use crate::model::{Address6, BackendChoice, Borrow, FastChoice, Host, Model};
+use crate::object::Link;
 use crate::plan::{Offers, kind_word, present, rooms};
 use crate::snapshot::Snapshot;
 
@@ -60,15 +61,28 @@ pub fn check(model: &Model, host: &Host, live: &Snapshot, offers: &Offers) -> Ve
     found.extend(not_here(host, live));
     found.extend(no_room(model, host, live));
     found.extend(own_address(model, host, live));
-    let uplink = &host.uplink;
-    if live.link(&uplink.value).is_none() {
-        let ours = |link: &&crate::object::Link| link.bridge.is_none() && link.name != "lo";
-        let names: Vec<&str> = live.links.iter().filter(ours).map(|link| link.name.as_str()).collect();
-        let message = format!("this host has no device `{}`", uplink.value);
-        let help = format!("write the device of the default route; this host has {}", names.join(", "));
-        found.push(Diagnostic::new(uplink.span.clone(), message, help));
+    found.extend(no_device(&host.uplink, "the device of the default route", live));
+    for dev in links(model, host) {
+        found.extend(no_device(dev, "the device that the next hop is on", live));
     }
+    found.dedup();
     found
+}
+
+fn no_device(dev: &Spanned<String>, what: &str, live: &Snapshot) -> Option<Diagnostic> {
+    let ours = |link: &&Link| link.bridge.is_none() && link.name != "lo";
+    let names: Vec<&str> = live.links.iter().filter(ours).map(|link| link.name.as_str()).collect();
+    let message = format!("this host has no device `{}`", dev.value);
+    let help = format!("write {what}; this host has {}", names.join(", "));
+    live.link(&dev.value).is_none().then(|| Diagnostic::new(dev.span.clone(), message, help))
+}
+
+/// The devices that next hops are on; the uplink has its own words.
+fn links<'a>(model: &'a Model, host: &'a Host) -> impl Iterator<Item = &'a Spanned<String>> {
+    let own = model.via6s.iter().filter(|via6| via6.host == host.name).flat_map(|via6| &via6.gateways);
+    let router = model.via6s.iter().filter_map(|via6| via6.router.as_ref());
+    let back = router.filter(|router| router.host == host.name).flat_map(|router| &router.hops);
+    own.chain(back).map(|hop| &hop.dev).filter(|dev| dev.span != host.uplink.span)
 }
 
 /// Carriers end at an address that this host must have.

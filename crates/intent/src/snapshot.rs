@@ -67,7 +67,7 @@ impl Snapshot {
     pub fn forget(&mut self, dev: &str) {
         self.links.retain(|link| link.name != dev);
         self.addresses.retain(|address| address.dev != dev);
-        self.routes.retain(|route| route.dev.as_deref() != Some(dev));
+        self.routes.retain(|route| !route.leaves_by(dev));
         self.neighbours.retain(|neighbour| neighbour.dev != dev);
         self.fast.retain(|fast| fast.dev != dev);
         self.sysctls.retain(|key, _| key.device() != Some(dev));
@@ -100,7 +100,7 @@ impl Snapshot {
     pub fn routes_lost_with(&self, address: &Address) -> Vec<&Route> {
         let others: Vec<IpNet> =
             self.ipv4_of(&address.dev).filter(|a| !a.same_as(address)).map(|a| a.net).collect();
-        let through = |route: &Route| route.dev.as_deref() == Some(address.dev.as_str());
+        let through = |route: &Route| route.leaves_by(&address.dev);
         let stranded = |route: &Route| {
             route.gateway.is_some_and(|gateway| {
                 !route.onlink

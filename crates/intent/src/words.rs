@@ -1,5 +1,7 @@
 //! Steps in the words of ip(8), sysctl(8) and nft(8).
 
+use std::net::IpAddr;
+
 use crate::object::{
     Address, Chain, Displaced, FastPath, FilterRule, Format, Link, LinkKind, MAIN, Neighbour, NeighbourKind,
     Object, Origin, Route, RouteKind, Rule, Selector, Tunnel,
@@ -161,13 +163,19 @@ pub fn route(route: &Route) -> String {
         RouteKind::Local => "local ".into(),
         RouteKind::Other(number) => format!("type {number} "),
     };
-    words += &if route.dst.prefix_len() == 0 { "default".to_string() } else { route.dst.to_string() };
+    // ip(8) takes a `default` by way of an IPv6 next hop for the IPv6 one.
+    let crosses = |gateway: IpAddr| gateway.is_ipv6() && route.dst.addr().is_ipv4();
+    let gateways = route.gateway.into_iter().chain(route.hops.iter().filter_map(|hop| hop.gateway));
+    let plain = route.dst.prefix_len() == 0 && !gateways.into_iter().any(crosses);
+    words += &if plain { "default".to_string() } else { route.dst.to_string() };
+    let via =
+        |gateway: IpAddr| if crosses(gateway) { format!("inet6 {gateway}") } else { gateway.to_string() };
     let mut word = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             words += &format!(" {name} {value}");
         }
     };
-    word("via", route.gateway.map(|gateway| gateway.to_string()));
+    word("via", route.gateway.map(via));
     word("dev", route.dev.clone());
     word("src", route.source.map(|source| source.to_string()));
     word("mtu", route.mtu.map(|mtu| mtu.to_string()));
@@ -175,6 +183,17 @@ pub fn route(route: &Route) -> String {
     word("table", (route.table != MAIN).then(|| route.table.to_string()));
     if route.onlink {
         words += " onlink";
+    }
+    for hop in &route.hops {
+        let mut word = |name: &str, value: Option<String>| {
+            words += &value.map(|value| format!(" {name} {value}")).unwrap_or_default();
+        };
+        word("nexthop via", hop.gateway.map(via));
+        word(if hop.gateway.is_some() { "dev" } else { "nexthop dev" }, hop.dev.clone());
+        word("weight", Some(hop.weight.to_string()));
+        if hop.onlink {
+            words += " onlink";
+        }
     }
     words
 }

@@ -126,6 +126,10 @@ fn on_host(text: &str, model: &Model, facts: &Facts<'_>) -> Vec<(String, String)
                 format!("{}: {}; seconds {times:?}\n", b.name, b.part)
             }
             Via::Awaited(awaited) => format!("{}: {}; {}\n", b.name, b.part, awaited.why),
+            Via::Routes(routes) => {
+                let why = routes.waits.iter().map(|why| format!("; {why}")).collect::<String>();
+                format!("{}: {}{why}\n", b.name, b.part)
+            }
         })
         .collect();
     let notes: String = plan.notes(live).iter().map(|note| format!("note: {note}\n")).collect();

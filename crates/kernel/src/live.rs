@@ -214,7 +214,7 @@ impl Live {
                 missing.push(route.clone());
             }
         }
-        missing.sort_by_key(|route| route.gateway.is_some());
+        missing.sort_by_key(|route| route.gateway.is_some() || !route.hops.is_empty());
         Ok(missing)
     }
 

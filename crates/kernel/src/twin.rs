@@ -56,7 +56,7 @@ impl Twin {
                 let gone = |dev: &str| dev == link.name;
                 state.links.retain(|l| !gone(&l.name));
                 state.addresses.retain(|a| !gone(&a.dev));
-                state.routes.retain(|r| !r.dev.as_deref().is_some_and(gone));
+                state.routes.retain(|r| !r.leaves_by(&link.name));
                 state.neighbours.retain(|n| !gone(&n.dev));
                 state.fast.retain(|f| !gone(&f.dev));
                 state.sysctls.retain(|key, _| !key.device().is_some_and(gone));

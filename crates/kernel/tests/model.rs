@@ -9,7 +9,7 @@ use straddle_intent::memory::Memory;
 use straddle_intent::model;
 use straddle_intent::object::{Link, LinkKind, Object};
 use straddle_intent::plan::{Endpoints, Facts, Offers, Plan, plan};
-use straddle_intent::site::identify;
+use straddle_intent::site::{check, identify};
 use straddle_intent::snapshot::Snapshot;
 use straddle_intent::step::Step;
 use straddle_kernel::{Kernel, Twin, apply, settle};
@@ -37,11 +37,14 @@ fn story(case: &Path) -> Option<Story> {
     let live = fs::read_to_string(case.join("live.toml")).ok()?;
     let start: Snapshot = toml::from_str(&live).unwrap();
     let model = model::read(&fs::read_to_string(case.join("config.toml")).unwrap()).unwrap();
-    let host = identify(&model, None, &start).ok()?.name.clone();
-    start.link("eth0")?;
+    let host = identify(&model, None, &start).ok()?;
+    // Where something of ours is there already, `down` does not lead back to where the story begins.
+    start.ours().is_empty().then_some(())?;
     let why = (!case.join("kernel-has").exists()).then(|| "none here".to_string());
     let words = ["ip6gre", "ip6tnl", "sit", Offers::FAST_PATH];
     let offers = Offers(words.map(|word| (word, why.clone())).into_iter().collect());
+    check(&model, host, &start, &offers).is_empty().then_some(())?;
+    let host = host.name.clone();
     let told = fs::read_to_string(case.join("endpoints")).unwrap_or_default();
     let told = told.lines().filter_map(|line| line.split_once(' '));
     let endpoints = told.map(|(name, address)| (name.into(), address.parse().unwrap())).collect();

@@ -12,6 +12,7 @@ mod section;
 mod siit;
 mod translation;
 mod value;
+mod via6;
 
 pub use borrow::Borrow;
 pub use clat::Clat;
@@ -24,6 +25,7 @@ pub(crate) use section::suggestion;
 pub use siit::Siit;
 pub use translation::Translation;
 pub use value::Complaint;
+pub use via6::{HopWord, Via6};
 
 use std::ops::Range;
 
@@ -55,9 +57,11 @@ pub struct Config {
     pub clats: Vec<Clat>,
     /// `[[relay]]`, in the order of the file.
     pub relays: Vec<Relay>,
+    /// `[[via6]]`, in the order of the file.
+    pub via6s: Vec<Via6>,
 }
 
-const TOP_KEYS: &[&str] = &["host", "borrow", "publish", "siit", "clat", "relay"];
+const TOP_KEYS: &[&str] = &["host", "borrow", "publish", "siit", "clat", "relay", "via6"];
 
 /// Reads the file. What could be understood is returned beside all that could not.
 pub fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
@@ -83,11 +87,15 @@ pub fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
     if let Some(entry) = root.get_ref().get("relay") {
         config.relays = entries(&mut reader, "relay", entry, relay::KEYS, relay::read);
     }
+    if let Some(entry) = root.get_ref().get("via6") {
+        config.via6s = entries(&mut reader, "via6", entry, via6::KEYS, via6::read);
+    }
     if config == Config::default() && reader.clean() {
         reader.add(
             0..0,
             "the file describes no bridge",
-            "describe the hosts as [host.NAME] and a bridge as [[borrow]], [[publish]], [[relay]], [[siit]] or [[clat]]",
+            "describe the hosts as [host.NAME] and a bridge as [[borrow]], [[publish]], [[relay]], [[siit]], \
+             [[clat]] or [[via6]]",
         );
     }
     (config, reader.finish())

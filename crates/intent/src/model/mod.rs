@@ -9,6 +9,7 @@ mod publish;
 mod relay;
 mod siit;
 mod translation;
+mod via6;
 
 pub use borrow::{Borrow, CarrierKind, End};
 pub use clat::{Address6, Clat, Prefix64};
@@ -17,6 +18,7 @@ pub use publish::{Endpoint, Forwarding, Publish, Share, Side, Transport, UPDATE_
 pub use relay::{Destination, Family, Listen, Place, Protocol, Relay};
 pub use siit::Siit;
 pub use translation::{FastChoice, Translation};
+pub use via6::{NextHop, Router, Via6};
 
 use crate::config::{Config, Diagnostic};
 
@@ -35,6 +37,8 @@ pub struct Model {
     pub clats: Vec<Clat>,
     /// Every `[[relay]]`.
     pub relays: Vec<Relay>,
+    /// Every `[[via6]]`.
+    pub via6s: Vec<Via6>,
 }
 
 impl Model {
@@ -44,8 +48,9 @@ impl Model {
         let siits = self.siits.iter().map(|siit| siit.name.as_str());
         let publishes = self.publishes.iter().map(|publish| publish.name.as_str());
         let relays = self.relays.iter().map(|relay| relay.name.as_str());
+        let via6s = self.via6s.iter().map(|via6| via6.name.as_str());
         let clats = self.clats.iter().map(|clat| clat.name.as_str());
-        borrows.chain(publishes).chain(siits).chain(clats).chain(relays)
+        borrows.chain(publishes).chain(siits).chain(clats).chain(relays).chain(via6s)
     }
 }
 
@@ -75,5 +80,6 @@ fn build(config: &Config, found: &mut Vec<Diagnostic>) -> Model {
         siits: siit::build(config, found),
         clats: clat::build(config, found),
         relays: relay::build(config, found),
+        via6s: via6::build(config, found),
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::config::{Config, Diagnostic, Spanned};
 
-use super::{borrow, clat, publish, relay, siit};
+use super::{borrow, clat, publish, relay, siit, via6};
 
 struct Named<'a> {
     recipe: &'static str,
@@ -20,7 +20,7 @@ struct Named<'a> {
 
 pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
     let tunnels = borrows(config).chain(publishes(config));
-    let others = siits(config).chain(clats(config)).chain(relays(config));
+    let others = siits(config).chain(clats(config)).chain(relays(config)).chain(via6s(config));
     let mut bridges: Vec<Named<'_>> = tunnels.chain(others).collect();
     bridges.sort_by_key(|bridge| bridge.span.start);
     for (index, bridge) in bridges.iter().enumerate() {
@@ -33,7 +33,7 @@ impl Named<'_> {
     fn clash(&self, other: &Self) -> Option<Diagnostic> {
         let named = self.given || other.given;
         // Two without names in other recipes say the same thing twice, which has words of its own.
-        let entries_alike = ["siit", "publish"].contains(&self.recipe);
+        let entries_alike = ["siit", "publish", "via6"].contains(&self.recipe);
         if self.name == other.name && (named || entries_alike) {
             let help = match (self.given, other.given) {
                 (true, true) => "give each its own name",
@@ -128,6 +128,19 @@ fn relays(config: &Config) -> impl Iterator<Item = Named<'_>> {
             span: span(entry.name.as_ref()).or(listen)?,
             given: entry.name.is_some(),
             name: relay::name(entry)?,
+            device: None,
+            hosts: entry.host.iter().map(|host| host.value.as_str()).collect(),
+        })
+    })
+}
+
+fn via6s(config: &Config) -> impl Iterator<Item = Named<'_>> {
+    config.via6s.iter().filter_map(|entry| {
+        Some(Named {
+            recipe: "via6",
+            span: span(entry.name.as_ref()).or(span(entry.host.as_ref()))?,
+            given: entry.name.is_some(),
+            name: via6::name(entry)?,
             device: None,
             hosts: entry.host.iter().map(|host| host.value.as_str()).collect(),
         })

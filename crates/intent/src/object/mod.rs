@@ -18,7 +18,7 @@ pub use filter::{Chain, Filter, FilterRule, MARK, MAX_COMMENT, Match, Verdict};
 pub use link::{Format, Link, LinkKind, Tunnel};
 pub use neighbour::{LinkAddress, Neighbour, NeighbourKind};
 pub use raw::Raw;
-pub use route::{MAIN, Route, RouteKind};
+pub use route::{Hop, MAIN, Route, RouteKind};
 pub use rule::{Rule, Selector};
 pub use sysctl::{Sysctl, SysctlKey};
 

@@ -28,9 +28,12 @@ pub struct Route {
     /// The device it leaves by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dev: Option<String>,
-    /// The next hop.
+    /// The next hop, of either family.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<IpAddr>,
+    /// Its next hops where it has several; device and next hop are none then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hops: Vec<Hop>,
     /// Whether the next hop is taken as reachable on the device without a route to it.
     #[serde(default)]
     pub onlink: bool,
@@ -46,6 +49,22 @@ pub struct Route {
     /// As the kernel told it.
     #[serde(default, skip_serializing_if = "Raw::is_empty")]
     pub raw: Raw,
+}
+
+/// One of several next hops of a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hop {
+    /// The device it leaves by; none where it has gone meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dev: Option<String>,
+    /// The next hop, of either family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<IpAddr>,
+    /// Its share of the connections, from 1 to 256, against those of the others.
+    pub weight: u16,
+    /// Whether the next hop is taken as reachable on the device without a route to it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub onlink: bool,
 }
 
 /// What a route does with a packet.
@@ -71,12 +90,23 @@ impl Route {
             kind: RouteKind::Unicast,
             dev: Some(dev.into()),
             gateway: None,
+            hops: Vec::new(),
             onlink: false,
             source: None,
             mtu: None,
             origin: Origin::Straddle,
             raw: Raw::default(),
         }
+    }
+
+    /// The devices that it leaves by.
+    pub fn devices(&self) -> impl Iterator<Item = &str> {
+        self.dev.as_deref().into_iter().chain(self.hops.iter().filter_map(|hop| hop.dev.as_deref()))
+    }
+
+    /// Whether it leaves by this device and no other.
+    pub fn leaves_by(&self, dev: &str) -> bool {
+        self.devices().next().is_some() && self.devices().all(|each| each == dev)
     }
 
     /// Whether the fields that are ours agree.

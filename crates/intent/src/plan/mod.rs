@@ -11,6 +11,7 @@ mod publish;
 mod relay;
 mod siit;
 mod translate;
+mod via6;
 
 pub use backend::{Backend, Make, Offers};
 pub use mtu::Mtu;
@@ -83,6 +84,19 @@ pub enum Via {
     Relay(Box<Relay>),
     /// Nothing yet.
     Awaited(Awaited),
+    /// Routes of the kernel's, without a device of our own.
+    Routes(Routes),
+}
+
+/// What a bridge without a device of its own is made of here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Routes {
+    /// The devices that it has packets passed between, where this host is a router of its.
+    pub devices: Vec<String>,
+    /// Each route in one line, as ip(8) takes it.
+    pub routes: Vec<String>,
+    /// Why some of them are not there yet, a sentence without a full stop.
+    pub waits: Option<String>,
 }
 
 /// A bridge that waits for something that its file does not say.
@@ -130,8 +144,18 @@ impl Bridge {
         match &self.via {
             Via::Carrier(carrier) => Some(&carrier.device),
             Via::Translator(translator) => Some(&translator.device),
-            Via::Relay(_) => None,
             Via::Awaited(awaited) => Some(&awaited.device),
+            Via::Relay(_) | Via::Routes(_) => None,
+        }
+    }
+
+    /// The devices whose packets it lets pass: its own, or those that it routes between.
+    fn passes(&self) -> Vec<&str> {
+        match &self.via {
+            Via::Routes(routes) => routes.devices.iter().map(String::as_str).collect(),
+            Via::Carrier(_) | Via::Translator(_) | Via::Relay(_) | Via::Awaited(_) => {
+                self.device().into_iter().collect()
+            }
         }
     }
 
@@ -141,7 +165,7 @@ impl Bridge {
         match &self.via {
             Via::Carrier(carrier) => carrier.backend.make == Make::Tun,
             Via::Translator(_) | Via::Relay(_) => true,
-            Via::Awaited(_) => false,
+            Via::Awaited(_) | Via::Routes(_) => false,
         }
     }
 }
@@ -222,6 +246,9 @@ pub fn plan(model: &Model, host: &str, facts: &Facts<'_>) -> Plan {
     }
     for relay in &model.relays {
         relay::add(&mut plan, model, relay);
+    }
+    for via6 in &model.via6s {
+        via6::add(&mut plan, model, via6, facts);
     }
     plan.wanted = order::sorted(order::merged(plan.wanted));
     plan

@@ -29,7 +29,7 @@ impl Plan {
         if !self.wanted.iter().any(|wanted| passes(&wanted)) {
             return Vec::new();
         }
-        let mut devices: Vec<&str> = self.bridges.iter().filter_map(Bridge::device).collect();
+        let mut devices: Vec<&str> = self.bridges.iter().flat_map(Bridge::passes).collect();
         devices.dedup();
         let told = live.barriers.iter().map(|chain| {
             let each = devices.iter().flat_map(|dev| ["iifname", "oifname"].map(|by| format!("{by} {dev}")));

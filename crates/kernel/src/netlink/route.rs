@@ -3,11 +3,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
-    RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteNextHop,
+    RouteNextHopFlags, RouteProtocol, RouteScope, RouteType, RouteVia,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use straddle_intent::object::{Origin, Raw, Route, RouteKind};
+use straddle_intent::object::{Hop, Origin, Raw, Route, RouteKind};
 use straddle_intent::words;
 
 use super::{MARK, Names, Socket, index, origin, raw};
@@ -65,6 +65,10 @@ fn read(message: &RouteMessage, names: &Names) -> Option<Route> {
             route.dev = names.get(index).cloned();
         } else if let RouteAttribute::Gateway(address) = attribute {
             route.gateway = ip(address);
+        } else if let RouteAttribute::Via(via) = attribute {
+            route.gateway = other_family(via);
+        } else if let RouteAttribute::MultiPath(hops) = attribute {
+            route.hops = hops.iter().map(|hop| read_hop(hop, names)).collect();
         } else if let RouteAttribute::PrefSource(address) = attribute {
             route.source = ip(address);
         } else if let RouteAttribute::Metrics(metrics) = attribute {
@@ -73,6 +77,30 @@ fn read(message: &RouteMessage, names: &Names) -> Option<Route> {
     }
     route.dst = IpNet::new(destination, header.destination_prefix_length).ok()?;
     Some(route)
+}
+
+/// Whether a next hop is dead at the moment is the kernel's to know: it comes to life with its device.
+fn read_hop(hop: &RouteNextHop, names: &Names) -> Hop {
+    let gateway = hop.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Gateway(address) => ip(address),
+        RouteAttribute::Via(via) => other_family(via),
+        _ => None,
+    });
+    Hop {
+        dev: names.get(&hop.interface_index).cloned(),
+        gateway,
+        weight: u16::from(hop.hops) + 1,
+        onlink: hop.flags.contains(RouteNextHopFlags::Onlink),
+    }
+}
+
+/// A next hop of another family than the destination's (`RTA_VIA`, for IPv4 since Linux 5.2).
+fn other_family(via: &RouteVia) -> Option<IpAddr> {
+    match via {
+        RouteVia::Inet(ip) => Some((*ip).into()),
+        RouteVia::Inet6(ip) => Some((*ip).into()),
+        _ => None,
+    }
 }
 
 fn mtu(metric: &RouteMetric) -> Option<u32> {
@@ -129,7 +157,8 @@ pub(crate) fn delete(socket: &mut Socket, route: &Route, names: &Names) -> Resul
 fn message(route: &Route, names: &Names) -> Result<RouteMessage, Error> {
     let mut message = RouteMessage::default();
     let v4 = route.dst.addr().is_ipv4();
-    let direct = v4 && route.gateway.is_none() && route.kind == RouteKind::Unicast;
+    let hopless = route.gateway.is_none() && route.hops.iter().all(|hop| hop.gateway.is_none());
+    let direct = v4 && hopless && route.kind == RouteKind::Unicast;
     message.header = RouteHeader {
         address_family: if v4 { AddressFamily::Inet } else { AddressFamily::Inet6 },
         destination_prefix_length: route.dst.prefix_len(),
@@ -152,11 +181,31 @@ fn message(route: &Route, names: &Names) -> Result<RouteMessage, Error> {
     if route.metric != 0 {
         attributes.push(RouteAttribute::Priority(route.metric));
     }
-    attributes.extend(route.gateway.map(|gateway| RouteAttribute::Gateway(gateway.into())));
+    attributes.extend(route.gateway.map(|gateway| next_hop(v4, gateway)));
     attributes.extend(route.source.map(|source| RouteAttribute::PrefSource(source.into())));
     attributes.extend(route.mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));
     if let Some(dev) = &route.dev {
         attributes.push(RouteAttribute::Oif(index(names, dev)?));
     }
+    if !route.hops.is_empty() {
+        let hops: Result<_, Error> = route.hops.iter().map(|hop| one_of_several(v4, hop, names)).collect();
+        attributes.push(RouteAttribute::MultiPath(hops?));
+    }
+    Ok(message)
+}
+
+fn next_hop(v4: bool, gateway: IpAddr) -> RouteAttribute {
+    match gateway {
+        IpAddr::V6(gateway) if v4 => RouteAttribute::Via(RouteVia::Inet6(gateway)),
+        IpAddr::V6(_) | IpAddr::V4(_) => RouteAttribute::Gateway(gateway.into()),
+    }
+}
+
+fn one_of_several(v4: bool, hop: &Hop, names: &Names) -> Result<RouteNextHop, Error> {
+    let mut message = RouteNextHop::default();
+    message.hops = u8::try_from(hop.weight.saturating_sub(1)).unwrap_or(u8::MAX);
+    message.flags = if hop.onlink { RouteNextHopFlags::Onlink } else { RouteNextHopFlags::empty() };
+    message.interface_index = hop.dev.as_ref().map_or(Ok(0), |dev| index(names, dev))?;
+    message.attributes.extend(hop.gateway.map(|gateway| next_hop(v4, gateway)));
     Ok(message)
 }
