@@ -18,9 +18,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("straddle-wire", &[]),
     ("straddle-encap", &["straddle-wire"]),
     ("straddle-xlat", &["straddle-wire"]),
+    ("straddle-announce", &["straddle-wire"]),
     ("straddle-intent", &["straddle-encap", "straddle-xlat"]),
     ("straddle-kernel", &["straddle-intent"]),
-    ("straddle-serve", &["straddle-encap", "straddle-wire", "straddle-xlat"]),
+    ("straddle-serve", &["straddle-announce", "straddle-encap", "straddle-wire", "straddle-xlat"]),
     ("straddle-lab", &[]),
     (
         "straddle",
