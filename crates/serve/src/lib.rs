@@ -1,17 +1,21 @@
 //! The only packet loops. What they are given is open already (tun queues); they change nothing of
 //! the kernel's configuration.
 
+mod bell;
 mod bucket;
 pub mod carrier;
 mod counters;
 pub mod discover;
 mod error;
+mod limit;
 mod loops;
 mod mmsg;
+mod random;
 mod raw;
 mod stop;
 pub mod translator;
 pub mod update;
+mod wait;
 
 pub use counters::Report;
 pub use error::Error;

@@ -1,46 +1,38 @@
-//! How many messages are verified: what is beyond costs no HMAC.
+//! How often each of many may do something, and all of them together.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::IpAddr;
 use std::time::Instant;
 
 use crate::bucket::Bucket;
 
-/// Messages in a second, from one network and in all. A verification takes about a microsecond, so that even all of
-/// them are a hundredth of a processor; a flood of a thousand in a second that bears an honest client's address
-/// leaves room for the client.
-const NETWORK: f64 = 2000.0;
-const ALL: f64 = 10_000.0;
-/// Networks are told apart by as many buckets; which share one is not to be foreseen.
+/// They are told apart by as many buckets; which share one is not to be foreseen.
 const BUCKETS: usize = 256;
 
-/// The buckets of one server.
-pub(super) struct Limit {
+/// The buckets of all.
+pub(crate) struct Limit {
     all: Bucket,
-    networks: Vec<Bucket>,
+    each: Vec<Bucket>,
     hasher: RandomState,
 }
 
 impl Limit {
-    pub(super) fn new() -> Limit {
-        Limit {
-            all: Bucket::new(ALL, ALL),
-            networks: vec![Bucket::new(NETWORK, NETWORK); BUCKETS],
-            hasher: RandomState::new(),
-        }
+    /// The bucket that each one has, and the one for all together.
+    pub(crate) fn new(each: Bucket, all: Bucket) -> Limit {
+        Limit { all, each: vec![each; BUCKETS], hasher: RandomState::new() }
     }
 
-    /// Whether one more message from this address may be verified.
-    pub(super) fn allows(&mut self, from: IpAddr, now: Instant) -> bool {
-        let place = self.hasher.hash_one(network(from)) % BUCKETS as u64;
-        let network = usize::try_from(place).ok().and_then(|place| self.networks.get_mut(place));
-        // What its own network has used up takes nothing from the others.
-        network.is_some_and(|network| network.allows(now)) && self.all.allows(now)
+    /// Whether this one may once more.
+    pub(crate) fn allows(&mut self, who: impl Hash, now: Instant) -> bool {
+        let place = self.hasher.hash_one(who) % BUCKETS as u64;
+        let each = usize::try_from(place).ok().and_then(|place| self.each.get_mut(place));
+        // What one has used up takes nothing from the others.
+        each.is_some_and(|each| each.allows(now)) && self.all.allows(now)
     }
 }
 
 /// What one sender has at will: an IPv4 address, or the /64 of an IPv6 address.
-fn network(address: IpAddr) -> u64 {
+pub(crate) fn network(address: IpAddr) -> u64 {
     match address {
         IpAddr::V4(v4) => v4.to_bits().into(),
         IpAddr::V6(v6) => (v6.to_bits() >> 64) as u64,
@@ -53,12 +45,12 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn of_one_network_and_of_all() {
+    fn of_one_and_of_all() {
         let start = Instant::now();
-        let mut limit = Limit::new();
+        let mut limit = Limit::new(Bucket::new(2000.0, 2000.0), Bucket::new(10_000.0, 10_000.0));
         let mut check = |at: u64, from: &dyn Fn(u32) -> IpAddr, asked: u32, allowed: usize| {
             let now = start + Duration::from_millis(at);
-            let count = (0..asked).filter(|index| limit.allows(from(*index), now)).count();
+            let count = (0..asked).filter(|index| limit.allows(network(from(*index)), now)).count();
             assert_eq!(count, allowed, "at {at} ms");
         };
         let one = |index: u32| IpAddr::from(u128::from(index).to_be_bytes());
