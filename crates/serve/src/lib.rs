@@ -10,6 +10,7 @@ mod error;
 mod limit;
 mod loops;
 mod mmsg;
+pub mod neighbour;
 mod random;
 mod raw;
 mod stop;
