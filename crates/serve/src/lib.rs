@@ -7,6 +7,7 @@ pub mod carrier;
 mod counters;
 pub mod discover;
 mod error;
+pub mod http;
 mod limit;
 mod loops;
 mod mmsg;
