@@ -104,6 +104,10 @@ fn a_straddle_file() {
         assert_eq!(tunnel["link"].as_str(), Some("2001:db8:1::2/127"));
         assert_eq!(table["host"][tunnel["server"].as_str().unwrap()]["ipv4"].as_str(), Some("192.0.2.10/32"));
         assert_eq!(tunnel.get("routed").is_some(), !invitation.routed.is_empty());
+        let dynamic = tunnel.get("client-endpoint").and_then(|word| word.as_str()) == Some("dynamic");
+        assert_eq!((dynamic, tunnel.get("key-file").is_some()), (invitation.client4.is_none(), dynamic));
+        // Whatever is shown of the server is what a client must know.
+        assert!(table["host"]["server"].get("ipv6").is_none());
     }
 }
 
