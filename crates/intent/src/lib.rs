@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod diff;
+pub mod invite;
 pub mod memory;
 pub mod model;
 pub mod native;

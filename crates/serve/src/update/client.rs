@@ -10,14 +10,14 @@ use rustix::event::{PollFd, PollFlags};
 use serde::Serialize;
 use straddle_announce::{self as announce, BridgeId, Key, LENGTH, Now, Reason, Run, Timing, is_suitable};
 
-use super::bell::Bell;
-use super::random::random;
 use super::socket::connected;
 use super::tally::{Counts, Tally};
-use super::wait::wait;
 use crate::Error;
+use crate::bell::Bell;
 use crate::loops::Loops;
+use crate::random::random;
 use crate::stop::Stop;
+use crate::wait::wait;
 
 /// Messages that are taken before anything else is looked at again.
 const BATCH: usize = 64;

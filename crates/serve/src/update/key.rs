@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use straddle_announce::Key;
 
-use super::random::random;
 use crate::Error;
+use crate::random::random;
 
 /// Bytes of a file that is read at most: more than the longest key takes.
 const MOST: u64 = 4096;

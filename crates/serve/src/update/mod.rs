@@ -1,15 +1,11 @@
 //! Endpoints that change: [`Client`] tells this host's, [`Server`] learns those of others. The messages and the rules
 //! are [`straddle_announce`]'s; here are sockets, clocks, random bytes and the files of keys.
 
-mod bell;
 mod client;
 mod key;
-mod limit;
-mod random;
 mod server;
 mod socket;
 mod tally;
-mod wait;
 
 pub use client::{Client, State, Told};
 pub use key::{KeyError, new_key, read_key};

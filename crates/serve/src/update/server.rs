@@ -11,18 +11,25 @@ use rustix::event::{PollFd, PollFlags};
 use straddle_announce::{self as announce, BridgeId, Key, LENGTH, Outcome, Reason, Unverified};
 use straddle_wire::ip::Version;
 
-use super::bell::Bell;
-use super::limit::Limit;
-use super::random::random;
 use super::socket::listening;
 use super::tally::{Counts, Report, Tally};
-use super::wait::wait;
 use crate::Error;
+use crate::bell::Bell;
+use crate::bucket::Bucket;
+use crate::limit::{Limit, network};
 use crate::loops::Loops;
+use crate::random::random;
 use crate::stop::Stop;
+use crate::wait::wait;
 
 /// Messages of one socket that are taken before the others, and the end, are looked at again.
 const BATCH: usize = 64;
+
+/// Messages in a second, from one network and in all. A verification takes about a microsecond, so that even all of
+/// them are a hundredth of a processor; a flood of a thousand in a second that bears an honest client's address
+/// leaves room for the client.
+const NETWORK: f64 = 2000.0;
+const ALL: f64 = 10_000.0;
 
 /// A bridge whose other end may tell another endpoint.
 #[derive(Clone, Debug)]
@@ -87,7 +94,7 @@ impl Server {
         }
         let shared = Arc::new(Shared { bell: Bell::new()?, bridges, strangers: Tally::new() });
         let mut loops = Loops::new("endpoints")?;
-        let mut listener = Listener { shared: shared.clone(), ledgers, limit: Limit::new() };
+        let mut listener = Listener { shared: shared.clone(), ledgers, limit: limit() };
         loops.begin(move |stop| listener.run(stop, &sockets))?;
         Ok(Server { addresses, shared, loops })
     }
@@ -149,6 +156,11 @@ impl Told {
     }
 }
 
+/// How many messages are verified: what is beyond costs no HMAC.
+fn limit() -> Limit {
+    Limit::new(Bucket::new(NETWORK, NETWORK), Bucket::new(ALL, ALL))
+}
+
 /// What the thread has.
 struct Listener {
     shared: Arc<Shared>,
@@ -200,7 +212,7 @@ impl Listener {
             return shared.strangers.ended(Reason::UnknownBridge);
         };
         let Some(told) = shared.bridges.get(*place) else { return };
-        if !limit.allows(from.ip(), now) {
+        if !limit.allows(network(from.ip()), now) {
             return told.tally.ended(Reason::RateLimited);
         }
         let Outcome { reason, answer } = ledger.receive(&datagram);

@@ -5,7 +5,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use crate::Error;
 
 /// As many; up to 256 come in one piece (`getrandom(2)`).
-pub(super) fn random<const N: usize>() -> Result<[u8; N], Error> {
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     let mut rest = bytes.as_mut_slice();
     while !rest.is_empty() {

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use crate::Error;
 
 /// Waits until one of them is ready, or until the time.
-pub(super) fn wait(fds: &mut [PollFd<'_>], until: Option<Instant>) -> Result<(), Error> {
+pub(crate) fn wait(fds: &mut [PollFd<'_>], until: Option<Instant>) -> Result<(), Error> {
     let left = until.map(|until| until.saturating_duration_since(Instant::now()));
     // What is too far away for the kernel's clock is waited for without end.
     let left = left.and_then(|left| Timespec::try_from(left).ok());
