@@ -133,6 +133,11 @@ pub(crate) enum Lab {
         #[command(flatten)]
         shown: Shown,
     },
+    /// IPv4-only hosts have IPv6 through tunnels to one that has both
+    Tunnel6 {
+        #[command(flatten)]
+        shown: Shown,
+    },
 }
 
 /// What is left of a lab.

@@ -29,6 +29,7 @@ mod question;
 mod siit;
 mod tayga;
 mod tools;
+mod tunnel6;
 
 pub use attempt::borrow_bridge;
 pub use borrow::{BorrowOptions, borrow};
@@ -39,3 +40,4 @@ pub use peer::Peer;
 pub use report::{Check, Report};
 pub use siit::{SIIT_CONFIG, SiitOptions, siit};
 pub use straddle::Carrier;
+pub use tunnel6::{Tunnel6Options, tunnel6};

@@ -11,10 +11,12 @@
 //! ```
 
 mod access;
+mod broker;
 mod data_centre;
 mod links;
 
 pub use access::{Access, Network};
+pub use broker::Broker;
 pub use data_centre::DataCentre;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

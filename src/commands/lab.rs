@@ -1,6 +1,6 @@
 use straddle_lab::{
-    BorrowOptions, Carrier, ClatOptions, ClatVariant, LabError, Report, SiitOptions, borrow, borrow_bridge,
-    clat, siit,
+    BorrowOptions, Carrier, ClatOptions, ClatVariant, LabError, Report, SiitOptions, Tunnel6Options, borrow,
+    borrow_bridge, clat, siit, tunnel6,
 };
 
 use crate::cli::{CarrierWord, Exit, Knowledge, Lab, Variant};
@@ -13,7 +13,8 @@ use super::Ended;
 /// goes with this process.
 pub(crate) fn lab(options: &Lab) -> Ended {
     let report = tried(options).map_err(|error| Complaint::Lab(error.to_string()))?;
-    let (Lab::Borrow { shown, .. } | Lab::Clat { shown, .. } | Lab::Siit { shown }) = options;
+    let (Lab::Borrow { shown, .. } | Lab::Clat { shown, .. } | Lab::Siit { shown } | Lab::Tunnel6 { shown }) =
+        options;
     if shown.json {
         let text = serde_json::to_string_pretty(&report);
         say::result(&(text.map_err(|error| Complaint::Lab(error.to_string()))? + "\n"))?;
@@ -48,6 +49,7 @@ fn tried(options: &Lab) -> Result<Report, LabError> {
         Lab::Siit { shown } => {
             siit(&SiitOptions { keep: shown.keep, ..SiitOptions::default() }, &exe, &mut progress)
         }
+        Lab::Tunnel6 { shown } => tunnel6(&Tunnel6Options { keep: shown.keep }, &exe, &mut progress),
     }
 }
 

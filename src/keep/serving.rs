@@ -1,7 +1,7 @@
 //! What serves the bridges of a plan: the loops of carriers and those of translators.
 
-use std::net::IpAddr;
-use std::os::fd::BorrowedFd;
+use std::collections::BTreeMap;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -23,10 +23,11 @@ impl Serving {
     /// Opens the devices and starts the loops; the host is in step by then.
     pub(super) fn begin(bridges: &[Bridge], found: &Found) -> Result<Serving, Complaint> {
         let mut carriers = Vec::new();
+        let mut devices = Devices::new();
         let mut translators = Vec::new();
         for bridge in bridges {
             match &bridge.via {
-                Via::Carrier(carrier) => carriers.push(self::carrier(&bridge.name, carrier)?),
+                Via::Carrier(carrier) => carriers.push(self::carrier(&bridge.name, carrier, &mut devices)?),
                 Via::Translator(translator) => {
                     translators.push(self::translator(&bridge.name, translator, found)?);
                 }
@@ -66,14 +67,27 @@ impl Serving {
     }
 }
 
-fn carrier(bridge: &str, carrier: &Carrier) -> Result<carrier::Carrier, Complaint> {
+/// The queues of each device that was opened: carriers may share one.
+type Devices = BTreeMap<String, Arc<Vec<OwnedFd>>>;
+
+fn carrier(bridge: &str, carrier: &Carrier, devices: &mut Devices) -> Result<carrier::Carrier, Complaint> {
+    let queues = match devices.get(&carrier.device) {
+        Some(queues) => queues.clone(),
+        None => {
+            let queues = Arc::new(open_queues(&carrier.device, processors()).map_err(not_served)?);
+            devices.insert(carrier.device.clone(), queues.clone());
+            queues
+        }
+    };
     Ok(carrier::Carrier {
         bridge: bridge.into(),
         kind: carrier.kind,
-        local: IpAddr::V6(carrier.local),
-        remote: IpAddr::V6(carrier.remote),
+        local: carrier.local,
+        remote: carrier.remote,
         mtu: u16::try_from(carrier.mtu.value).unwrap_or(u16::MAX),
-        queues: open_queues(&carrier.device, processors()).map_err(not_served)?,
+        inner6: carrier.inner6,
+        owned: carrier.owned.iter().map(|net| (net.network(), net.prefix_len())).collect(),
+        queues,
     })
 }
 

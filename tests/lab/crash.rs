@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -32,32 +33,44 @@ const CHANGES_NOTHING: [&str; 9] =
 type Place = (String, u32);
 
 /// One world with one host to be killed on.
-struct Victim {
-    world: World,
+pub(crate) struct Victim {
     straddle: Straddle,
-    pick: fn(&World) -> &Host,
+    host: Host,
     before: HostState,
+    /// Where its files are; it goes with the world.
+    directory: PathBuf,
+    _world: Box<dyn Send>,
 }
 
 impl Victim {
-    fn new(pick: fn(&World) -> &Host) -> Result<Victim, LabError> {
+    /// This host of a world, whose directory that is.
+    pub(crate) fn new(
+        host: Host,
+        straddle: Straddle,
+        directory: PathBuf,
+        world: impl Send + 'static,
+    ) -> Result<Victim, LabError> {
+        let before = HostState::read(&host)?;
+        Ok(Victim { straddle, host, before, directory, _world: Box::new(world) })
+    }
+
+    fn borrow(pick: fn(&World) -> &Host) -> Result<Victim, LabError> {
         let world = World::build(WorldOptions::default())?;
         let straddle = Straddle::borrow(&world, exe(), Carrier::Ip6gre)?;
-        let before = HostState::read(pick(&world))?;
-        Ok(Victim { world, straddle, pick, before })
+        Victim::new(pick(&world).clone(), straddle, world.directory().to_path_buf(), world)
     }
 
     fn host(&self) -> &Host {
-        (self.pick)(&self.world)
+        &self.host
     }
 
     fn straddle(&self) -> Installed<'_> {
-        self.straddle.on(self.host())
+        self.straddle.on(&self.host)
     }
 
     /// An undisturbed `up`: the places in it where a kill makes a difference, and its end state.
     fn undisturbed(&self) -> Result<(BTreeSet<Place>, HostState), LabError> {
-        let log = self.world.directory().join("strace.log");
+        let log = self.directory.join("strace.log");
         let path = log.to_string_lossy().into_owned();
         self.traced(&["-s", "0", "-o", &path, "-e", &format!("trace={CALLS}")])?.good()?;
         let up = HostState::read(self.host())?.configured();
@@ -124,13 +137,16 @@ fn places(log: &str) -> BTreeSet<Place> {
     places
 }
 
-fn every_kill_is_survived(pick: fn(&World) -> &Host) -> Result<(), LabError> {
-    let (places, up) = Victim::new(pick)?.undisturbed()?;
+/// `make` makes a world with a host that is killed and killed.
+pub(crate) fn every_kill_is_survived(
+    make: impl Fn() -> Result<Victim, LabError> + Sync,
+) -> Result<(), LabError> {
+    let (places, up) = make()?.undisturbed()?;
     assert!(places.len() > 20, "strace saw what up does: {places:?}");
     let queue = Mutex::new(places.into_iter());
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
     let work = || -> Result<(), LabError> {
-        let victim = Victim::new(pick)?;
+        let victim = make()?;
         while let Some(place) = next() {
             victim.survives(&place, &up)?;
         }
@@ -149,13 +165,13 @@ fn every_kill_is_survived(pick: fn(&World) -> &Host) -> Result<(), LabError> {
 #[test]
 fn a_lender_survives_kill_9_at_every_step() -> Result<(), LabError> {
     let Some(_turn) = turn("a_lender_survives_kill_9_at_every_step") else { return Ok(()) };
-    every_kill_is_survived(|world| &world.lender)
+    every_kill_is_survived(|| Victim::borrow(|world| &world.lender))
 }
 
 #[test]
 fn a_borrower_survives_kill_9_at_every_step() -> Result<(), LabError> {
     let Some(_turn) = turn("a_borrower_survives_kill_9_at_every_step") else { return Ok(()) };
-    every_kill_is_survived(|world| &world.borrower)
+    every_kill_is_survived(|| Victim::borrow(|world| &world.borrower))
 }
 
 #[test]

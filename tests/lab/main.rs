@@ -17,6 +17,7 @@ mod pair;
 mod path;
 mod siit;
 mod trace_free;
+mod tunnel6;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::env;

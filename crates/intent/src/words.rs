@@ -1,5 +1,7 @@
 //! Steps in the words of ip(8), sysctl(8) and nft(8).
 
+use ipnet::IpNet;
+
 use crate::object::{
     Address, Chain, Displaced, FilterRule, Format, Link, LinkKind, MAIN, Neighbour, NeighbourKind, Object,
     Origin, Route, RouteKind, Rule, Selector, Tunnel,
@@ -57,7 +59,7 @@ fn added(object: &Object) -> Vec<String> {
         Object::Link(link) => vec![format!("ip link add {}", self::link(link))],
         Object::Address(address) => vec![format!("ip addr add {}", self::address(address))],
         Object::Route(route) => vec![format!("ip route add {}", self::route(route))],
-        Object::Rule(rule) => vec![format!("ip rule add {}", self::rule(rule))],
+        Object::Rule(rule) => vec![format!("{} rule add {}", ip(rule), self::rule(rule))],
         Object::Neighbour(neighbour) => vec![format!("ip neigh add {}", self::neighbour(neighbour))],
         Object::Filter(filter) => {
             let used = |chain: &Chain| filter.rules.iter().any(|rule| rule.chain == *chain);
@@ -74,7 +76,7 @@ fn removed(object: &Object) -> String {
         Object::Link(link) => format!("ip link del {}", link.name),
         Object::Address(address) => format!("ip addr del {}", self::address(address)),
         Object::Route(route) => format!("ip route del {}", self::route(route)),
-        Object::Rule(rule) => format!("ip rule del {}", self::rule(rule)),
+        Object::Rule(rule) => format!("{} rule del {}", ip(rule), self::rule(rule)),
         Object::Neighbour(neighbour) => format!("ip neigh del {}", self::neighbour(neighbour)),
         Object::Filter(_) => "nft delete table inet straddle".into(),
     }
@@ -85,7 +87,7 @@ fn changed(to: &Object) -> Vec<String> {
         Object::Link(link) => vec![format!("ip link set {}", self::link(link))],
         Object::Address(address) => vec![format!("ip addr replace {}", self::address(address))],
         Object::Route(route) => vec![format!("ip route replace {}", self::route(route))],
-        Object::Rule(rule) => vec![format!("ip rule add {}, delete the former", self::rule(rule))],
+        Object::Rule(rule) => vec![format!("{} rule add {}, delete the former", ip(rule), self::rule(rule))],
         Object::Neighbour(neighbour) => vec![format!("ip neigh replace {}", self::neighbour(neighbour))],
         Object::Filter(_) => added(to),
     }
@@ -155,6 +157,7 @@ pub fn route(route: &Route) -> String {
     let mut words = match route.kind {
         RouteKind::Unicast => String::new(),
         RouteKind::Local => "local ".into(),
+        RouteKind::Unreachable => "unreachable ".into(),
         RouteKind::Other(number) => format!("type {number} "),
     };
     words += &if route.dst.prefix_len() == 0 { "default".to_string() } else { route.dst.to_string() };
@@ -175,11 +178,20 @@ pub fn route(route: &Route) -> String {
     words
 }
 
+/// ip(8) takes rules of IPv6 with a word more.
+fn ip(rule: &Rule) -> &'static str {
+    match rule.selector {
+        Selector::From(IpNet::V6(_)) => "ip -6",
+        Selector::From(IpNet::V4(_)) | Selector::Incoming(_) | Selector::Marked(_) | Selector::Other => "ip",
+    }
+}
+
 /// As `ip rule add` takes it.
 pub fn rule(rule: &Rule) -> String {
     let selector = match &rule.selector {
         Selector::Incoming(dev) => format!("iif {dev}"),
-        Selector::From(net) => format!("from {}", net.addr()),
+        Selector::From(net) if net.prefix_len() == net.max_prefix_len() => format!("from {}", net.addr()),
+        Selector::From(net) => format!("from {net}"),
         Selector::Marked(mark) => format!("fwmark {mark}"),
         Selector::Other => "…".into(),
     };

@@ -43,6 +43,14 @@ impl Live {
         counters::read(&mut self.socket, devices)
     }
 
+    /// How many packets each rule of ours that counts has met, by its comment.
+    ///
+    /// # Errors
+    /// When nft can't be asked.
+    pub fn counted(&self) -> Result<Vec<(String, u64)>, Error> {
+        nft::counted()
+    }
+
     fn names(&mut self) -> Result<Names, Error> {
         link::dump(&mut self.socket).map(|(_, names)| names)
     }

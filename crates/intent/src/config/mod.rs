@@ -9,6 +9,7 @@ mod publish;
 mod section;
 mod siit;
 mod translation;
+mod tunnel6;
 mod value;
 
 pub use borrow::Borrow;
@@ -20,6 +21,7 @@ pub use publish::{EndpointWord, Ports, Publish};
 pub(crate) use section::suggestion;
 pub use siit::Siit;
 pub use translation::Translation;
+pub use tunnel6::{EndpointWord4, Tunnel6};
 pub use value::Complaint;
 
 use std::ops::Range;
@@ -50,9 +52,11 @@ pub struct Config {
     pub siits: Vec<Siit>,
     /// `[[clat]]`, in the order of the file.
     pub clats: Vec<Clat>,
+    /// `[[tunnel6]]`, in the order of the file.
+    pub tunnels6: Vec<Tunnel6>,
 }
 
-const TOP_KEYS: &[&str] = &["host", "borrow", "publish", "siit", "clat"];
+const TOP_KEYS: &[&str] = &["host", "borrow", "publish", "siit", "clat", "tunnel6"];
 
 /// Reads the file. What could be understood is returned beside all that could not.
 pub fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
@@ -75,11 +79,15 @@ pub fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
     if let Some(entry) = root.get_ref().get("clat") {
         config.clats = entries(&mut reader, "clat", entry, clat::KEYS, clat::read);
     }
+    if let Some(entry) = root.get_ref().get("tunnel6") {
+        config.tunnels6 = entries(&mut reader, "tunnel6", entry, tunnel6::KEYS, tunnel6::read);
+    }
     if config == Config::default() && reader.clean() {
         reader.add(
             0..0,
             "the file describes no bridge",
-            "describe the hosts as [host.NAME] and a bridge as [[borrow]], [[publish]], [[siit]] or [[clat]]",
+            "describe the hosts as [host.NAME] and a bridge as [[borrow]], [[publish]], [[siit]], [[clat]] or \
+             [[tunnel6]]",
         );
     }
     (config, reader.finish())

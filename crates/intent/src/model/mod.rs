@@ -7,6 +7,7 @@ mod names;
 mod publish;
 mod siit;
 mod translation;
+mod tunnel6;
 
 pub use borrow::{Borrow, CarrierKind, End};
 pub use clat::{Address6, Clat, Prefix64};
@@ -14,6 +15,7 @@ pub use host::{BackendChoice, Host};
 pub use publish::{Endpoint, Forwarding, Publish, Share, Side, Transport, UPDATE_PORT, Update, derived};
 pub use siit::Siit;
 pub use translation::Translation;
+pub use tunnel6::{End4, Endpoint4, Tunnel6};
 
 use crate::config::{Config, Diagnostic};
 
@@ -30,6 +32,8 @@ pub struct Model {
     pub siits: Vec<Siit>,
     /// Every `[[clat]]`.
     pub clats: Vec<Clat>,
+    /// Every `[[tunnel6]]`.
+    pub tunnels6: Vec<Tunnel6>,
 }
 
 impl Model {
@@ -38,7 +42,9 @@ impl Model {
         let borrows = self.borrows.iter().map(|borrow| borrow.name.as_str());
         let siits = self.siits.iter().map(|siit| siit.name.as_str());
         let publishes = self.publishes.iter().map(|publish| publish.name.as_str());
-        borrows.chain(publishes).chain(siits).chain(self.clats.iter().map(|clat| clat.name.as_str()))
+        let clats = self.clats.iter().map(|clat| clat.name.as_str());
+        let tunnels6 = self.tunnels6.iter().map(|tunnel| tunnel.name.as_str());
+        borrows.chain(publishes).chain(siits).chain(clats).chain(tunnels6)
     }
 }
 
@@ -66,5 +72,6 @@ fn build(config: &Config, found: &mut Vec<Diagnostic>) -> Model {
         publishes: publish::build(config, found),
         siits: siit::build(config, found),
         clats: clat::build(config, found),
+        tunnels6: tunnel6::build(config, found),
     }
 }

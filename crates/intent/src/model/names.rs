@@ -1,10 +1,11 @@
 //! Every bridge of a file has a name of its own, and on each host a device of its own.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::config::{Config, Diagnostic, Spanned};
 
-use super::{borrow, clat, publish, siit};
+use super::{borrow, clat, publish, siit, tunnel6};
 
 struct Named<'a> {
     recipe: &'static str,
@@ -19,10 +20,25 @@ struct Named<'a> {
 
 pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
     let tunnels = borrows(config).chain(publishes(config));
-    let mut bridges: Vec<Named<'_>> = tunnels.chain(siits(config)).chain(clats(config)).collect();
+    let bridges = tunnels.chain(siits(config)).chain(clats(config)).chain(tunnels6(config));
+    let mut bridges: Vec<Named<'_>> = bridges.collect();
     bridges.sort_by_key(|bridge| bridge.span.start);
+    // Those before that share the name, or a host and the device, by their places.
+    let mut names: HashMap<&str, Vec<usize>> = HashMap::new();
+    let mut devices: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
     for (index, bridge) in bridges.iter().enumerate() {
-        let clash = bridges.iter().take(index).find_map(|other| bridge.clash(other));
+        let named = names.entry(&bridge.name).or_default();
+        let mut others = named.clone();
+        named.push(index);
+        for host in &bridge.hosts {
+            let beside = devices.entry((host, &bridge.device)).or_default();
+            others.extend(&*beside);
+            beside.push(index);
+        }
+        others.retain(|other| *other != index);
+        others.sort_unstable();
+        let clash =
+            others.iter().filter_map(|other| bridges.get(*other)).find_map(|other| bridge.clash(other));
         found.extend(clash);
     }
 }
@@ -31,7 +47,7 @@ impl Named<'_> {
     fn clash(&self, other: &Self) -> Option<Diagnostic> {
         let named = self.given || other.given;
         // Two without names in other recipes say the same thing twice, which has words of its own.
-        let entries_alike = ["siit", "publish"].contains(&self.recipe);
+        let entries_alike = ["siit", "publish", "tunnel6"].contains(&self.recipe);
         if self.name == other.name && (named || entries_alike) {
             let help = match (self.given, other.given) {
                 (true, true) => "give each its own name",
@@ -44,7 +60,7 @@ impl Named<'_> {
             return Some(Diagnostic::new(self.span.clone(), message, help));
         }
         let together = self.hosts.iter().any(|host| other.hosts.contains(host));
-        if named && together && self.device == other.device {
+        if (named || self.recipe == "tunnel6") && together && self.device == other.device {
             let message =
                 format!("`{}` and `{}` would have the same device, {}", other.name, self.name, self.device);
             return Some(Diagnostic::new(self.span.clone(), message, "write another name for one of them"));
@@ -110,6 +126,20 @@ fn clats(config: &Config) -> impl Iterator<Item = Named<'_>> {
             name: clat::name(entry)?,
             device: clat::device(entry),
             hosts: entry.host.iter().map(|host| host.value.as_str()).collect(),
+        })
+    })
+}
+
+fn tunnels6(config: &Config) -> impl Iterator<Item = Named<'_>> {
+    config.tunnels6.iter().filter_map(|entry| {
+        let hosts = [&entry.server, &entry.client].into_iter().flatten().map(|host| host.value.as_str());
+        Some(Named {
+            recipe: "tunnel6",
+            span: span(entry.name.as_ref()).or(span(entry.client.as_ref()))?,
+            given: entry.name.is_some(),
+            name: tunnel6::name(entry)?,
+            device: tunnel6::device("st-", entry)?,
+            hosts: hosts.collect(),
         })
     })
 }

@@ -11,6 +11,9 @@ pub const MAIN: u32 = 254;
 /// The metric of an IPv6 route that names none (`IP6_RT_PRIO_USER`).
 const USER6: u32 = 1024;
 
+/// The metric of our `unreachable` routes.
+const LAST: u32 = 4700;
+
 /// A route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
@@ -57,6 +60,8 @@ pub enum RouteKind {
     Unicast,
     /// Takes it in.
     Local,
+    /// Answers its sender that nobody is there.
+    Unreachable,
     /// Anything else, by the kernel's number.
     Other(u8),
 }
@@ -77,6 +82,12 @@ impl Route {
             origin: Origin::Straddle,
             raw: Raw::default(),
         }
+    }
+
+    /// A route of ours whose packets go no further, behind whatever else there is for the same network.
+    pub fn unreachable(dst: IpNet) -> Route {
+        let last = Route::through(MAIN, dst, "");
+        Route { kind: RouteKind::Unreachable, dev: None, metric: LAST, ..last }
     }
 
     /// Whether the fields that are ours agree.
