@@ -1,6 +1,5 @@
 //! Endpoints that change: this host's are told, those of others are heard.
 
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 

@@ -139,16 +139,14 @@ lan = "eth1"
         self.guard.keep()
     }
 
-    /// The second client gets another address from its provider.
+    /// The second client's provider gives it the other one of its addresses.
     ///
     /// # Errors
     /// When the kernel refuses that.
-    pub fn move_shed(&self) -> Result<(), LabError> {
-        self.shed.ip("
-            address add 203.0.113.77/24 dev eth0
-            address del 203.0.113.9/24 dev eth0
-            route replace default via 203.0.113.1
-        ")
+    pub fn move_shed(&self, from: Ipv4Addr, to: Ipv4Addr) -> Result<(), LabError> {
+        self.shed.ip(&format!(
+            "address del {from}/24 dev eth0\naddress add {to}/24 dev eth0\nroute add default via 203.0.113.1"
+        ))
     }
 
     fn lay(&self) -> Result<(), LabError> {
