@@ -1,10 +1,11 @@
 //! `make bench`: the same bytes over the same namespaces by several ways, in turn.
-//! `cargo xtask bench [borrow | translate] [ROUNDS]` measures one part, or as often as told.
+//! `cargo xtask bench [borrow | translate | tunnel6] [ROUNDS]` measures one part, or as often as told.
 
 mod borrow;
 mod iperf;
 mod table;
 mod translate;
+mod tunnel6;
 
 pub(crate) use borrow::{PLAIN, plain};
 
@@ -22,11 +23,14 @@ pub fn bench() -> Done {
         "" => {
             borrow::bench(rounds)?;
             println!();
-            translate::bench(rounds)
+            translate::bench(rounds)?;
+            println!();
+            tunnel6::bench(rounds)
         }
         "borrow" => borrow::bench(rounds),
         "translate" => translate::bench(rounds),
-        _ => Err("usage: cargo xtask bench [borrow | translate] [ROUNDS]".into()),
+        "tunnel6" => tunnel6::bench(rounds),
+        _ => Err("usage: cargo xtask bench [borrow | translate | tunnel6] [ROUNDS]".into()),
     }
 }
 
