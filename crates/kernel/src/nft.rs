@@ -65,7 +65,7 @@ pub(crate) fn barriers() -> Result<Vec<String>, Error> {
     let dropping = chains.filter(|chain| {
         chain["hook"] == "forward"
             && chain["policy"] == "drop"
-            && (chain["family"] == "inet" || chain["family"] == "ip")
+            && ["inet", "ip", "ip6"].iter().any(|family| chain["family"] == *family)
             && chain["table"] != TABLE
     });
     let word = |chain: &Value, key: &str| chain[key].as_str().unwrap_or_default().to_string();

@@ -47,6 +47,14 @@ fn there(end: &End4, bridge: &str, facts: &Facts<'_>) -> Option<Ipv4Addr> {
     }
 }
 
+/// The other end sends to an address that must arrive here, and takes packets from it alone.
+fn absent(local: IpAddr, facts: &Facts<'_>) -> Option<String> {
+    let here = facts.live.holder(local).next().is_some();
+    (!here).then(|| {
+        format!("no device of this host has {local}, where the tunnel ends: write the address that it has")
+    })
+}
+
 fn mtu(here: &End4, there: &End4, facts: &Facts<'_>) -> Mtu {
     let end = |end: &End4| End {
         host: end.host.clone(),

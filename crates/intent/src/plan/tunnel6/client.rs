@@ -38,6 +38,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, tunnel: &Tunnel6, number: u32,
     let kind = straddle_encap::Kind::Sit;
     let carrier = carrier::between(model, (&tunnel.device, kind), &ends.0, &ends.1, facts);
     let carrier = Carrier { inner6: Some(tunnel.client6()), ..carrier };
+    plan.remarks.extend(super::absent(carrier.local, facts));
     plan.wanted.push(object(Object::Filter(filter(tunnel, &carrier, facts))));
     carrier::device(&mut plan.wanted, &tunnel.name, 2, &carrier);
     plan.wanted.push(address(&tunnel.device, tunnel.client_net()));

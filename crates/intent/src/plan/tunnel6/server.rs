@@ -1,12 +1,12 @@
 //! The host that has IPv6: one for all its clients.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv6Net};
 use straddle_encap::Kind;
 
-use crate::model::{Model, Tunnel6};
+use crate::model::{Endpoint4, Model, Tunnel6};
 use crate::object::{
     Chain, Filter, FilterRule, Link, LinkKind, MAIN, Match, Neighbour, NeighbourKind, Object, Origin, Raw,
     Route, SysctlKey, Verdict, Wanted,
@@ -34,15 +34,18 @@ pub(super) fn add(plan: &mut Plan, model: &Model, served: &[&Tunnel6], facts: &F
     let Some(local) = here(&first.server, facts) else { return };
     let backend = Backend::choose(model, &plan.host, Kind::Sit, facts.offers);
     let mut clients = Vec::new();
+    let mut taken: HashMap<Ipv4Addr, &str> = served.iter().filter_map(|tunnel| fixed(tunnel)).collect();
     for tunnel in served {
         plan.updates.extend(updates(tunnel, None));
-        match there(&tunnel.client, &tunnel.name, facts) {
+        let remote = there(&tunnel.client, &tunnel.name, facts);
+        let other = remote.map(|remote| *taken.entry(remote).or_insert(&tunnel.name));
+        match remote.filter(|_| other == Some(tunnel.name.as_str())) {
             Some(remote) => {
                 let mtu = mtu(&tunnel.server, &tunnel.client, facts);
                 let carrier = self::carrier(tunnel, &backend, (local, remote), mtu);
                 clients.push(Client { tunnel, carrier });
             }
-            None => awaited(plan, tunnel, &backend),
+            None => awaited(plan, tunnel, &backend, other),
         }
     }
     let uplink = first.server.uplink.as_str();
@@ -89,9 +92,23 @@ fn carrier(tunnel: &Tunnel6, backend: &Backend, ends: (Ipv4Addr, Ipv4Addr), mtu:
     }
 }
 
+/// An endpoint that the file gives, and whose it is: nobody else can tell it.
+fn fixed(tunnel: &Tunnel6) -> Option<(Ipv4Addr, &str)> {
+    match tunnel.client.endpoint {
+        Endpoint4::Fixed(address) => Some((address, &tunnel.name)),
+        Endpoint4::Follows => None,
+    }
+}
+
 /// Nothing leads to a client whose endpoint is unknown, and nothing but `unreachable` to its networks.
-fn awaited(plan: &mut Plan, tunnel: &Tunnel6, backend: &Backend) {
-    let why = format!("waits until {} tells its endpoint", tunnel.client.host);
+fn awaited(plan: &mut Plan, tunnel: &Tunnel6, backend: &Backend, other: Option<&str>) {
+    let host = &tunnel.client.host;
+    let why = match other {
+        None => format!("waits until {host} tells its endpoint"),
+        Some(other) => format!(
+            "waits until {host} tells an endpoint of its own: it has that of {other}, and protocol 41 knows no ports"
+        ),
+    };
     let awaited = Awaited { device: device(tunnel, backend.make), why };
     plan.wanted.extend(tunnel.owned().into_iter().map(|net| route(Route::unreachable(net.into()))));
     plan.bridges.push(bridge(tunnel, part(tunnel), Via::Awaited(awaited)));
@@ -241,6 +258,7 @@ fn unassigned(wanted: &mut Vec<Wanted>, served: &[&Tunnel6], uplink: &str, facts
 fn remarks(clients: &[Client<'_>], uplink: &str, facts: &Facts<'_>) -> Vec<String> {
     let mut remarks = Vec::new();
     if let Some(client) = clients.first() {
+        remarks.extend(super::absent(client.carrier.local, facts));
         let local: IpAddr = client.carrier.local;
         remarks.push(format!(
             "the tunnels arrive at {local} as protocol 41, on {uplink}: a firewall must let it in"
