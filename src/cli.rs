@@ -102,7 +102,8 @@ pub(crate) enum Command {
 
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Force {
-    /// Go on although sessions arrive at the address that is about to move
+    /// Go on although sessions arrive at the address that is about to move, or somebody else has one that this
+    /// host is to answer for
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -125,6 +126,14 @@ pub(crate) enum Lab {
         /// How the VM comes to know what it needs
         #[arg(long, value_enum, default_value = "given")]
         variant: Knowledge,
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// A home server behind DS-Lite is reached at a VPS's IPv4 address
+    Publish {
+        /// How much of the address
+        #[arg(long, value_enum, default_value = "address")]
+        variant: Much,
         #[command(flatten)]
         shown: Shown,
     },
@@ -259,6 +268,14 @@ pub(crate) enum Knowledge {
     Dns64,
     /// The VM has one address, and a prefix that is routed to it
     Routed,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Much {
+    /// All of it, to one server
+    Address,
+    /// Ports of it, to two servers
+    Ports,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]

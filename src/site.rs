@@ -58,8 +58,11 @@ impl Site {
         let live = kernel.addresses()?;
         let offers = asked();
         let host = locate(&file, place, &live, &offers)?;
-        let endpoints = endpoints::read(&place.state_dir)?;
-        Ok(Site { host, boot: boot_id()?, kernel, offers, seed: seed(), endpoints, model: file.model })
+        let uplink = file.model.hosts.iter().find(|known| known.name == host).map(|host| &host.uplink.value);
+        let hardware = uplink.map(|uplink| kernel.hardware(uplink)).transpose()?.unwrap_or_default();
+        let id = std::fs::read("/etc/machine-id").unwrap_or_default();
+        let (seed, endpoints) = (seed(&[&id, &hardware]), endpoints::read(&place.state_dir)?);
+        Ok(Site { host, boot: boot_id()?, kernel, offers, seed, endpoints, model: file.model })
     }
 
     /// Looks at the kernel, with what the journal in the state folder remembers.
@@ -74,7 +77,7 @@ impl Site {
         let links = self.kernel.addresses()?.links;
         let devices: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
         let mut keys = sysctls_before(&self.model, &self.host, &devices);
-        keys.extend(memory.settings.keys().cloned());
+        keys.extend(memory.sysctls(&devices));
         let first = self.kernel.observe(&keys)?;
         let draft = plan(&self.model, &self.host, &self.facts(&first, &memory));
         keys.extend(draft.sysctls());
@@ -88,12 +91,11 @@ impl Site {
     }
 }
 
-/// A number that is this host's: FNV-1a of its machine-id(5). A host without one shares its number with
-/// others of that kind; addresses that are made of it can be written into the file instead.
-fn seed() -> u64 {
-    let id = std::fs::read("/etc/machine-id").unwrap_or_default();
-    id.iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+/// A number that is this host's: FNV-1a of its machine-id(5), which clones of a machine may share, and of its
+/// uplink's link-layer address, which no two hosts of one link do.
+fn seed(of: &[&[u8]]) -> u64 {
+    let bytes = of.iter().copied().flatten();
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Which tunnel devices the kernel makes; without the right to ask, none is counted on.
@@ -134,5 +136,18 @@ impl Look {
     /// The work that is left.
     pub(crate) fn steps(&self) -> Result<Vec<Step>, Vec<Conflict>> {
         diff(&self.plan, &self.live, &self.memory)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_differ() {
+        let id = b"0123456789abcdef0123456789abcdef\n".as_slice();
+        let seed = |mac: u8| seed(&[id, &[2, 0, 0, 0, 0, mac]]);
+        assert_ne!(seed(1), seed(2));
+        assert_eq!(seed(1), seed(1), "it stays");
     }
 }

@@ -1,7 +1,6 @@
 mod checks;
 
 use std::path::Path;
-use std::time::Duration;
 
 use crate::LabError;
 use crate::probe::Watch;
@@ -40,7 +39,7 @@ pub fn borrow(
     let watch = Watch::start(&world.client, LENDER6)?;
 
     progress("straddle up: the address moves to the borrower");
-    let running = up(&world, &straddle)?;
+    let running = straddle.up_on(&[&world.borrower, &world.lender])?;
     progress("measuring between the client and the borrower");
     let after = Traffic::measure(&world, &world.borrower)?;
     let traffic = BeforeAfter { before, after };
@@ -51,7 +50,7 @@ pub fn borrow(
     }
 
     progress("straddle down: the address returns");
-    down(&world, &straddle, running)?;
+    straddle.down_on(&[&world.lender, &world.borrower], running)?;
     list.push(checks::watched(watch)?);
     list.extend(checks::returned(&world, &states)?);
     let kept = if options.keep { Some(keep(world, &straddle)?) } else { None };
@@ -71,35 +70,12 @@ fn page(carrier: Carrier, traffic: BeforeAfter, checks: Vec<Check>, kept: Option
     }
 }
 
-/// `up` on both hosts, and `run` where a carrier needs a process.
-fn up(world: &World, straddle: &Straddle) -> Result<Vec<Process>, LabError> {
-    let mut running = Vec::new();
-    for host in [&world.borrower, &world.lender] {
-        let installed = straddle.on(host);
-        let needed = installed.json("plan")?["needs_serving"] == true;
-        installed.up()?;
-        if needed {
-            running.push(installed.run()?);
-        }
-    }
-    Ok(running)
-}
-
-/// `down` on both hosts, which also ends `run`.
-fn down(world: &World, straddle: &Straddle, running: Vec<Process>) -> Result<(), LabError> {
-    straddle.on(&world.lender).down()?;
-    straddle.on(&world.borrower).down()?;
-    running.into_iter().try_for_each(|process| process.ends(END).map(drop))
-}
-
 fn keep(world: World, straddle: &Straddle) -> Result<Kept, LabError> {
-    let running = up(&world, straddle)?;
+    let running = straddle.up_on(&[&world.borrower, &world.lender])?;
     let kept = Kept::keep(world)?;
     running.into_iter().for_each(Process::leave);
     Ok(kept)
 }
-
-const END: Duration = Duration::from_secs(10);
 
 const NOTE: &str = "A router without an IPv4 address of its own, as the lender is while its \
 address is lent, signs its ICMP messages with 192.0.0.8 (RFC 7600).";

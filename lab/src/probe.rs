@@ -1,5 +1,6 @@
 //! Probes: each asks one question of the world and returns data. Silence is an answer, not an error.
 
+mod counter;
 mod download;
 mod exchange;
 mod neighbour;
@@ -7,18 +8,21 @@ mod path_mtu;
 mod ping;
 mod reach;
 mod refusal;
+mod requests;
 mod throughput;
 mod trace;
 mod transfer;
 
-pub use download::{Download, download};
+pub use counter::counter;
+pub use download::{Download, download, download_during};
 pub(crate) use download::{Serving, authority};
-pub use exchange::{Exchange, Kind, Stream, exchange, stream};
+pub use exchange::{Exchange, Kind, Stream, exchange, exchange_at, stream, stream_at};
 pub use neighbour::{Resolution, resolve};
 pub use path_mtu::{Answer, fits, knock};
 pub use ping::{Ping, ping};
 pub use reach::{Reach, Watch};
 pub use refusal::refused;
+pub use requests::{Requests, requests};
 pub use throughput::{Load, Throughput, throughput};
 pub use trace::{Hop, trace};
 pub use transfer::{datagrams, transfer};

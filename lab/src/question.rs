@@ -113,14 +113,14 @@ pub(crate) fn pinged(way: &Way<'_>) -> Result<Finding, LabError> {
 }
 
 /// An ICMP port unreachable has to reach the socket that it is about.
-fn closed(way: &Way<'_>) -> Result<Finding, LabError> {
+pub(crate) fn closed(way: &Way<'_>) -> Result<Finding, LabError> {
     let told = refused(way.from, way.target)?;
     let measured = if told { "refused" } else { "silence" };
     Ok(Finding::new(format!("UDP to a closed port {}", way.name), told, measured))
 }
 
 /// More than fits into any queue on the way.
-fn sent(way: &Way<'_>) -> Result<Finding, LabError> {
+pub(crate) fn sent(way: &Way<'_>) -> Result<Finding, LabError> {
     let took = transfer(way.from, way.to, way.target, 4_000_000)?;
     let measured =
         took.map_or_else(|| "not arrived".into(), |took| format!("in {:.3} s", took.as_secs_f64()));
@@ -209,7 +209,7 @@ fn rate_words(measured: Option<Throughput>) -> String {
     }
 }
 
-fn words(answer: Answer) -> String {
+pub(crate) fn words(answer: Answer) -> String {
     match answer {
         Answer::Reply => "reply".into(),
         Answer::FragNeeded { mtu, from } => format!("MTU {mtu}, says {from}"),
@@ -219,7 +219,7 @@ fn words(answer: Answer) -> String {
 }
 
 /// The receiver has to see the sender's address of the way, the sender the target's.
-fn addresses(what: &str, way: &Way<'_>, seen: (Option<IpAddr>, Option<IpAddr>)) -> Finding {
+pub(crate) fn addresses(what: &str, way: &Way<'_>, seen: (Option<IpAddr>, Option<IpAddr>)) -> Finding {
     let show = |address: Option<IpAddr>| address.map_or_else(|| "nothing".into(), |a| a.to_string());
     let works = seen == (Some(way.seen), Some(way.target));
     let measured = match seen {

@@ -13,6 +13,7 @@ use crate::LabError;
 use crate::command::{Output, run};
 use crate::host::Host;
 use crate::process::Process;
+use crate::report::Check;
 use crate::world::World;
 
 /// What takes the IPv4 packets through IPv6.
@@ -82,6 +83,32 @@ impl Straddle {
         Ok(Straddle { exe: exe.to_path_buf(), directory })
     }
 
+    /// `up` on each host, and `run` where a carrier needs a process.
+    ///
+    /// # Errors
+    /// When one of them fails.
+    pub fn up_on(&self, hosts: &[&Host]) -> Result<Vec<Process>, LabError> {
+        let mut running = Vec::new();
+        for host in hosts {
+            let installed = self.on(host);
+            let needed = installed.json("plan")?["needs_serving"] == true;
+            installed.up()?;
+            if needed {
+                running.push(installed.run()?);
+            }
+        }
+        Ok(running)
+    }
+
+    /// `down` on each host, which also ends `run`.
+    ///
+    /// # Errors
+    /// When one of them fails, or a process stays.
+    pub fn down_on(&self, hosts: &[&Host], running: Vec<Process>) -> Result<(), LabError> {
+        hosts.iter().try_for_each(|host| self.on(host).down().map(drop))?;
+        running.into_iter().try_for_each(|process| process.ends(END))
+    }
+
     /// The binary on one host, with state and runtime directories of that host's own.
     #[must_use]
     pub fn on<'a>(&'a self, host: &'a Host) -> Installed<'a> {
@@ -114,6 +141,15 @@ impl Installed<'_> {
     #[must_use]
     pub fn home(&self) -> PathBuf {
         self.straddle.directory.join(self.host.name())
+    }
+
+    /// Nothing may be remembered of what was displaced.
+    pub(crate) fn forgot(&self) -> Check {
+        let journal = self.home().join("state/journal");
+        let left = fs::read_to_string(&journal).unwrap_or_default();
+        let name = format!("the journal is empty on the {}", self.host.name());
+        let measured = if left.is_empty() { "nothing is displaced".into() } else { left.clone() };
+        Check::new(name, left.is_empty(), measured)
     }
 
     /// Runs a verb with its options to its end, whatever the end is.
@@ -200,3 +236,4 @@ carrier = "{carrier}"
 
 const CONFIG: &str = "straddle.toml";
 const LIMIT: Duration = Duration::from_secs(60);
+const END: Duration = Duration::from_secs(10);

@@ -13,11 +13,13 @@
 mod access;
 mod broker;
 mod data_centre;
+mod home;
 mod links;
 
 pub use access::{Access, Network};
 pub use broker::Broker;
 pub use data_centre::DataCentre;
+pub use home::DsLite;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;

@@ -50,7 +50,76 @@ pub(super) const CHOICES: &[(&str, &str)] = &[
         "RFC 6052 section 3.1 forbids to put an IPv4 address that is not global, such as 10.0.0.1, into \
          64:ff9b::/96. Straddle allows it: a host behind such a NAT64 often has to reach just these, and \
          draft-ietf-v6ops-nat64-wkp-1918 lifts the ban. With false they are dropped. Other prefixes are not \
-         concerned.",
+         concerned. 192.0.0.8 is not global either: with false, the translator's own errors need another prefix or \
+         own6.",
+    ),
+    (
+        "own4, own6, and errors of the translator's own",
+        "RFC 7915 sections 4.4 and 5.4 have the translator tell whoever sent what it can't pass on: too large, TTL or \
+         hop limit run out, a source without an address. These errors come from own4 and own6, which also answer \
+         pings; without them from 192.0.0.8 (RFC 7600), in IPv6 from 192.0.0.8 in pool6, and a clat's from its own \
+         address. They are limited to 1,000 at once and one each millisecond for each processor (RFC 4443 section \
+         2.4 asks for a limit), and none is about an error, a later fragment or multicast.",
+    ),
+    (
+        "ICMP extensions (RFC 4884)",
+        "RFC 7915 sections 4.2 and 5.2: an extension goes on as it came, its length attribute adjusted. Where the \
+         translated error is too long (1280 bytes in IPv6, 576 in IPv4), the packet in it is shortened, to no less \
+         than 128 bytes, and the extension keeps whole; one that does not fit then is left out, since half of one \
+         can't be read.",
+    ),
+    (
+        "DF, and identifications",
+        "RFC 7915 section 5.1: an IPv4 packet of up to 1260 bytes goes out with DF clear and an identification that \
+         can't be foretold (RFC 7739), so that IPv4 routers may fragment it; a longer one with DF set, so that its \
+         sender is told. Fragments keep the low 16 bits of theirs.",
+    ),
+    (
+        "fragments of ICMP",
+        "The ICMPv6 checksum covers addresses, the ICMPv4 one does not: of a fragment alone it can't be adjusted. RFC \
+         7915 section 1.2 leaves them untranslated; they are dropped, and counted as fragmented-icmp.",
+    ),
+    (
+        "169.254.0.0/16, fe80::/10",
+        "Link-local addresses are never translated (RFC 3927 section 7): a cloud's metadata service at \
+         169.254.169.254 is reached without the translator, or not at all.",
+    ),
+    (
+        "which side of a mapping leads in",
+        "RFC 7757 does not say who routes what. Of each pair of eam, the side on which nobody lives gets a route into \
+         the translator: the IPv4 side, unless this host has a route to it besides the default one and none to the \
+         IPv6 side. A public IPv4 address of the uplink's own network is one that was given to this host: it leads \
+         in. plan tells each that is not plain. Single addresses (up to 16 together) of the uplink's network are \
+         answered for in ARP and neighbour discovery.",
+    ),
+    (
+        "prefix64 = \"discover\" | PREFIX",
+        "A router's PREF64 (RFC 8781) counts more than a DNS64's answer for ipv4only.arpa (RFC 7050), as RFC 8781 \
+         section 5.1 has it; resolvers are asked where routers are silent. Of several prefixes the first that was told \
+         stays; with probe4, the one through which a connection to that service opens fastest. It is asked for again \
+         before it ends. As long as there is none, IPv4 fails at once (network unreachable), so that programs take \
+         another way.",
+    ),
+    (
+        "address6, prefix6: a clat's IPv6 address",
+        "RFC 6877 section 6.3 wants a /64 of the CLAT's own, and allows one address. Without these keys it is one of \
+         the uplink's /64: of one whose addresses are not deprecated (RFC 4862), made of the machine-id and the \
+         uplink's link-layer address, and such that checksums need no change (RFC 6052 section 4.1). It moves when its \
+         network is deprecated and another is not. up asks the link whether somebody has it before it answers for \
+         it.",
+    ),
+    (
+        "a clat, and IPv4 of the host's own",
+        "draft-ietf-v6ops-claton: where the host has an IPv4 default route whose source is not link-local, new \
+         connections go there, and the clat stands aside; connections through it stay. Its own default route has \
+         metric 4700, behind any other, and an MTU 20 bytes below the uplink's, what an IPv6 header is longer.",
+    ),
+    (
+        "forwarding",
+        "Translated packets are forwarded ones. Linux forwards IPv6 for the whole host or not at all, so accept_ra \
+         becomes 2 before (else the host would lose its routers), and what is newly forwarded is dropped unless the \
+         translator takes or gives it. When somebody makes a router of the host meanwhile (ip_forward, \
+         all.forwarding), nothing is dropped any more, and down leaves it one.",
     ),
     (
         "u-octet",

@@ -65,6 +65,7 @@ fn take_back(kernel: &mut Live, notebook: &mut dyn Notebook, memory: &Memory) ->
 }
 
 fn look(kernel: &mut Live, memory: &Memory) -> Result<Snapshot, Complaint> {
-    let keys: Vec<_> = memory.settings.keys().cloned().collect();
-    kernel.observe(&keys).map_err(Complaint::from)
+    let links = kernel.addresses()?.links;
+    let devices: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
+    kernel.observe(&memory.sysctls(&devices)).map_err(Complaint::from)
 }

@@ -1,9 +1,9 @@
 use straddle_lab::{
-    BorrowOptions, Carrier, ClatOptions, ClatVariant, LabError, Report, SiitOptions, Tunnel6Options, borrow,
-    borrow_bridge, clat, siit, tunnel6,
+    BorrowOptions, Carrier, ClatOptions, ClatVariant, LabError, PublishOptions, PublishVariant, Report,
+    SiitOptions, Tunnel6Options, borrow, borrow_bridge, clat, publish, siit, tunnel6,
 };
 
-use crate::cli::{CarrierWord, Exit, Knowledge, Lab, Variant};
+use crate::cli::{CarrierWord, Exit, Knowledge, Lab, Much, Variant};
 use crate::complaint::Complaint;
 use crate::say;
 
@@ -13,8 +13,11 @@ use super::Ended;
 /// goes with this process.
 pub(crate) fn lab(options: &Lab) -> Ended {
     let report = tried(options).map_err(|error| Complaint::Lab(error.to_string()))?;
-    let (Lab::Borrow { shown, .. } | Lab::Clat { shown, .. } | Lab::Siit { shown } | Lab::Tunnel6 { shown }) =
-        options;
+    let (Lab::Borrow { shown, .. }
+    | Lab::Clat { shown, .. }
+    | Lab::Publish { shown, .. }
+    | Lab::Siit { shown }
+    | Lab::Tunnel6 { shown }) = options;
     if shown.json {
         let text = serde_json::to_string_pretty(&report);
         say::result(&(text.map_err(|error| Complaint::Lab(error.to_string()))? + "\n"))?;
@@ -45,6 +48,13 @@ fn tried(options: &Lab) -> Result<Report, LabError> {
                 Knowledge::Routed => ClatVariant::Routed,
             };
             clat(&ClatOptions { variant, keep: shown.keep, ..ClatOptions::default() }, &exe, &mut progress)
+        }
+        Lab::Publish { variant, shown } => {
+            let variant = match variant {
+                Much::Address => PublishVariant::Address,
+                Much::Ports => PublishVariant::Ports,
+            };
+            publish(&PublishOptions { variant, keep: shown.keep }, &exe, &mut progress)
         }
         Lab::Siit { shown } => {
             siit(&SiitOptions { keep: shown.keep, ..SiitOptions::default() }, &exe, &mut progress)

@@ -67,6 +67,9 @@ fn reasons(out: &mut dyn Write) -> io::Result<()> {
     for reason in straddle_xlat::Reason::ALL {
         writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;
     }
+    for reason in straddle_serve::translator::Loss::ALL {
+        writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;
+    }
     writeln!(out, ".SS \"What became of messages that tell an endpoint\"")?;
     for reason in straddle_serve::update::Reason::ALL {
         writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;

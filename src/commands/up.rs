@@ -1,7 +1,10 @@
-use std::net::Ipv4Addr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use straddle_intent::diff::Conflict;
 use straddle_intent::object::{Filter, FilterRule, NeighbourKind, Object, Wanted};
+use straddle_intent::snapshot::Snapshot;
 use straddle_intent::step::Step;
 use straddle_kernel::{Journal, Turn, apply, learn, rehearse, sessions_at, undo};
 
@@ -16,6 +19,8 @@ use super::Ended;
 
 /// How long a gateway has to tell its link-layer address.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long whoever has an address already has to say so (RetransTimer, RFC 4861 §10).
+const DETECTION: Duration = Duration::from_secs(1);
 
 /// Takes the steps of the plan and verifies them.
 pub(crate) fn up(place: &Place, force: bool) -> Ended {
@@ -39,6 +44,7 @@ pub(crate) fn raise(site: &mut Site, place: &Place, force: bool) -> Result<Look,
     let steps = look.steps().map_err(Complaint::Conflicts)?;
     if !force {
         refuse_own_session(&steps, &look)?;
+        refuse_taken(&steps, &look.live)?;
     }
     if steps.is_empty() {
         say::line(&render::in_step(&look.plan));
@@ -87,7 +93,30 @@ pub(crate) fn learn_gateways(site: &mut Site, place: &Place) -> Result<(), Compl
         let mut known = known.filter(|n| n.dev == *dev && n.address == *address);
         if !known.any(|neighbour| neighbour.kind != NeighbourKind::Proxy) {
             // Whether it answered is seen in the next look.
-            learn(dev, *address, PATIENCE)?;
+            learn(dev, &[*address], PATIENCE)?;
+        }
+    }
+    Ok(())
+}
+
+/// An address that we are about to answer for must be nobody else's: duplicate address detection (RFC 4862 §5.4,
+/// RFC 5227) for what the kernel does not see as an address of its own.
+fn refuse_taken(steps: &[Step], live: &Snapshot) -> Result<(), Complaint> {
+    let mut asked: BTreeMap<&str, Vec<IpAddr>> = BTreeMap::new();
+    for step in steps {
+        let Step::Create(Object::Neighbour(entry)) = step else { continue };
+        if entry.kind == NeighbourKind::Proxy && live.holder(entry.address).next().is_none() {
+            asked.entry(&entry.dev).or_default().push(entry.address);
+        }
+    }
+    for (dev, addresses) in asked {
+        // Where nobody can be asked, as by a device that is down, nobody answers.
+        if let Ok(Some(taken)) = learn(dev, &addresses, DETECTION) {
+            return Err(Complaint::Conflicts(vec![Conflict {
+                message: format!("somebody on {dev} answers for {taken} already"),
+                help: "write an address that nobody has, or end whatever has it; --force takes it anyway"
+                    .into(),
+            }]));
         }
     }
     Ok(())

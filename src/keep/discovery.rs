@@ -18,7 +18,7 @@ const DNS: u16 = 53;
 /// What is known of each bridge's prefix.
 pub(super) type Found = BTreeMap<String, State>;
 
-/// Running searches. They end once this is dropped, after the question that they are asking.
+/// Running searches. They end once this is dropped.
 pub(super) struct Discovery {
     bridges: Vec<(String, Discovers)>,
     found: Arc<Mutex<Found>>,
@@ -30,7 +30,7 @@ pub(super) struct Discovery {
 
 impl Discovery {
     /// Begins to search for every bridge that needs it.
-    pub(super) fn begin(served: &[Bridge]) -> Result<Discovery, Complaint> {
+    pub(super) fn begin(served: &[&Bridge]) -> Result<Discovery, Complaint> {
         let bridges: Vec<(String, Discovers)> = searched(served).collect();
         let found = Arc::new(Mutex::new(Found::new()));
         let (woken, wake) = pair()?;
@@ -54,7 +54,7 @@ impl Discovery {
     }
 
     /// Whether it searches for exactly what these need.
-    pub(super) fn suits(&self, served: &[Bridge]) -> bool {
+    pub(super) fn suits(&self, served: &[&Bridge]) -> bool {
         searched(served).eq(self.bridges.iter().cloned())
     }
 
@@ -71,7 +71,7 @@ impl Discovery {
     }
 }
 
-fn searched(served: &[Bridge]) -> impl Iterator<Item = (String, Discovers)> {
+fn searched(served: &[&Bridge]) -> impl Iterator<Item = (String, Discovers)> {
     served.iter().filter_map(|bridge| match &bridge.via {
         Via::Translator(translator) => Some((bridge.name.clone(), translator.discovers.clone()?)),
         Via::Carrier(_) | Via::Awaited(_) => None,

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use straddle_intent::plan::{Bridge, Plan, Via};
+use straddle_intent::plan::{Bridge, Plan};
 use straddle_kernel::{Turn, Watch};
 
 use crate::cli::Place;
@@ -46,8 +46,6 @@ pub(crate) struct Keeper<'a> {
     site: Site,
     plan: Plan,
     serving: Serving,
-    /// What it serves; nothing after it could not begin.
-    served: Vec<Bridge>,
     discovery: Discovery,
     /// What it has found, as told to the loops.
     found: Found,
@@ -83,16 +81,17 @@ impl<'a> Keeper<'a> {
         let turn = Turn::take(&place.runtime_dir, TURN)?;
         let plan = raise(&mut site, place, force)?.plan;
         drop(turn);
-        let served: Vec<Bridge> = plan.served().cloned().collect();
-        let found = Found::new();
-        let serving = Serving::begin(&served, &found)?;
+        let served: Vec<&Bridge> = plan.served().collect();
+        let (mut serving, found) = (Serving::default(), Found::new());
+        if let Some(complaint) = serving.change(&served, &found).into_iter().next() {
+            return Err(complaint);
+        }
         let discovery = Discovery::begin(&served)?;
         let updates = Updates::begin(&plan.updates, &site.endpoints)?;
         Ok(Keeper {
             place,
             site,
             plan,
-            served,
             discovery,
             found,
             updates,
@@ -107,7 +106,7 @@ impl<'a> Keeper<'a> {
 
     /// Serves until told to end. The host stays as it is then: `down` takes it back.
     pub(crate) fn stay(mut self) -> Result<(), Complaint> {
-        say::line(&format!("ready: serving {} of host {}", served(&self.served), self.plan.host));
+        say::line(&format!("ready: serving {} of host {}", served(self.serving.bridges()), self.plan.host));
         tell_systemd(sd_notify::NotifyState::Ready);
         loop {
             match self.wait()? {
@@ -125,7 +124,7 @@ impl<'a> Keeper<'a> {
                 Woken::Ended => {
                     // A device has gone: it is made anew first.
                     self.look_again();
-                    self.begin_anew();
+                    self.serve();
                 }
             }
         }
@@ -135,21 +134,24 @@ impl<'a> Keeper<'a> {
     }
 
     fn wait(&mut self) -> Result<Woken, Complaint> {
-        let [one, other] = self.serving.ended();
-        let fds = [
+        let mut fds = vec![
             self.end.as_fd(),
             self.reload.as_fd(),
             self.door.fd(),
-            one,
-            other,
             self.discovery.fd(),
             self.updates.fd(),
             self.watch.fd(),
         ];
-        let mut fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        fds.extend(self.serving.ended());
+        let mut fds: Vec<PollFd<'_>> =
+            fds.into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         wait_for(&mut fds, ROUND)?;
-        let [end, reload, asked, one, other, found, told, changed] = fds.map(|fd| !fd.revents().is_empty());
-        let ended = one || other;
+        let woken: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        let [end, reload, asked, found, told, changed, ended @ ..] = woken.as_slice() else {
+            return Ok(Woken::Changed);
+        };
+        let (end, reload, asked, found, told, changed) = (*end, *reload, *asked, *found, *told, *changed);
+        let ended = ended.contains(&true);
         if (found || told) && !(end || reload || asked || ended) {
             return Ok(if found { Woken::Found } else { Woken::Told });
         }
@@ -189,14 +191,17 @@ impl<'a> Keeper<'a> {
         } else {
             self.update_anew();
         }
-        if !self.plan.served().eq(&self.served) {
-            self.begin_anew();
-        }
+        self.serve();
     }
 
-    /// Tells and hears for what there is by now. A key that can't be read leaves what there was.
+    /// Tells and hears for what there is by now; nothing, when that can't be, until something changes.
     fn update_anew(&mut self) {
-        match Updates::begin(&self.plan.updates, &self.site.endpoints) {
+        // The port is free once whoever listens there has ended.
+        let begun = Updates::begin(&[], &self.site.endpoints).and_then(|none| {
+            self.updates = none;
+            Updates::begin(&self.plan.updates, &self.site.endpoints)
+        });
+        match begun {
             Ok(updates) => self.updates = updates,
             Err(complaint) => say::aside(&render::complaint(&complaint)),
         }
@@ -239,8 +244,7 @@ impl<'a> Keeper<'a> {
     /// What the network offers has changed: the loops translate by it from here on.
     fn take_prefixes(&mut self) {
         let found = self.discovery.found();
-        for bridge in &self.served {
-            let Via::Translator(translator) = &bridge.via else { continue };
+        for bridge in self.serving.bridges() {
             let prefixes = |found: &Found| {
                 let state = found.get(&bridge.name);
                 state.and_then(|state| state.found.as_ref()).map(|found| found.prefixes.clone())
@@ -248,8 +252,7 @@ impl<'a> Keeper<'a> {
             let (before, now) = (prefixes(&self.found), prefixes(&found));
             if before != now {
                 say::line(&render::prefixes(&bridge.name, found.get(&bridge.name)));
-                // A bridge that is gone meanwhile is not served anew by this.
-                let _ = self.serving.tell(&bridge.name, translator, &found);
+                self.serving.tell(bridge, &found);
             }
         }
         self.found = found;
@@ -270,30 +273,19 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Searches for what the bridges need by now; a search that goes on keeps what it has found.
-    fn search_anew(&mut self) {
-        if self.discovery.suits(&self.served) {
+    /// Serves what there is by now; what can't be is tried again when something changes. A search that goes on
+    /// keeps what it has found.
+    fn serve(&mut self) {
+        let wanted: Vec<&Bridge> = self.plan.served().collect();
+        for complaint in self.serving.change(&wanted, &self.found) {
+            say::aside(&render::complaint(&complaint));
+        }
+        let served: Vec<&Bridge> = self.serving.bridges().collect();
+        if self.discovery.suits(&served) {
             return;
         }
-        match Discovery::begin(&self.served) {
+        match Discovery::begin(&served) {
             Ok(discovery) => (self.discovery, self.found) = (discovery, Found::new()),
-            Err(complaint) => say::aside(&render::complaint(&complaint)),
-        }
-    }
-
-    /// Serves what there is by now; nothing, when that can't be, until something changes.
-    fn begin_anew(&mut self) {
-        let wanted: Vec<Bridge> = self.plan.served().cloned().collect();
-        let begun = Serving::begin(&wanted, &self.found).map(|serving| (serving, wanted));
-        let begun = begun.or_else(|complaint| {
-            say::aside(&render::complaint(&complaint));
-            Serving::begin(&[], &self.found).map(|serving| (serving, Vec::new()))
-        });
-        match begun {
-            Ok((serving, served)) => {
-                (self.serving, self.served) = (serving, served);
-                self.search_anew();
-            }
             Err(complaint) => say::aside(&render::complaint(&complaint)),
         }
     }
@@ -326,8 +318,8 @@ fn signals(which: &[i32]) -> Result<UnixStream, Complaint> {
     })
 }
 
-fn is_readable(fd: &impl AsFd) -> bool {
-    let mut fds = [PollFd::new(fd, PollFlags::IN)];
+fn is_readable(fd: impl AsFd) -> bool {
+    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
     matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1..))
 }
 
@@ -336,8 +328,8 @@ fn drain(signals: &UnixStream) {
     while matches!(std::io::Read::read(&mut &*signals, &mut room), Ok(1..)) {}
 }
 
-fn served(bridges: &[Bridge]) -> String {
-    let names: Vec<&str> = bridges.iter().map(|bridge| bridge.name.as_str()).collect();
+fn served<'a>(bridges: impl Iterator<Item = &'a Bridge>) -> String {
+    let names: Vec<&str> = bridges.map(|bridge| bridge.name.as_str()).collect();
     if names.is_empty() { "nothing".into() } else { names.join(", ") }
 }
 

@@ -71,7 +71,7 @@ impl Updates {
     pub(super) fn ended(&self) -> bool {
         let server = self.server.iter().map(Server::ended);
         let mut all = server.chain(self.clients.iter().map(|(_, client)| client.ended()));
-        all.any(|fd| super::is_readable(&fd))
+        all.any(super::is_readable)
     }
 
     /// What others have told, and no more news.

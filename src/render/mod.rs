@@ -52,9 +52,24 @@ fn folded(head: &str, indent: usize, text: &str) -> String {
     out
 }
 
+/// A bridge's name and a sentence on it, folded. The name has no space in it.
+fn headed(name: &str, text: &str) -> String {
+    // A style's bytes have no width.
+    folded("", 2, &format!("{name}: {text}")).replacen(name, &bold(name), 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn heads_are_folded_too() {
+        let text =
+            "reaches IPv4 from 2001:db8:eec0:0:63a7:be25:a82:7739 through the NAT64 of 2001:db8:64:0:1::/96";
+        let expected = "clat-vm: reaches IPv4 from 2001:db8:eec0:0:63a7:be25:a82:7739 through the NAT64\n  \
+                        of 2001:db8:64:0:1::/96\n";
+        assert_eq!(headed("clat-vm", text).replace(&bold("clat-vm"), "clat-vm"), expected);
+    }
 
     #[test]
     fn folding() {

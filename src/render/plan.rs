@@ -8,7 +8,7 @@ use straddle_serve::discover::State;
 
 use crate::cli::Place;
 
-use super::{bold, dim, folded};
+use super::{bold, dim, folded, headed};
 
 /// A plan with its steps, each with its undo.
 pub(crate) fn plan(place: &Place, plan: &Plan, notes: &[String], steps: &[Step]) -> String {
@@ -39,12 +39,12 @@ pub(crate) fn plan(place: &Place, plan: &Plan, notes: &[String], steps: &[Step])
 }
 
 fn bridge(bridge: &Bridge) -> String {
-    let head = folded("", 2, &format!("{}: {}", bold(&bridge.name), bridge.part));
-    head + &match &bridge.via {
-        Via::Carrier(carrier) => self::carrier(carrier),
-        Via::Translator(translator) => self::translator(translator),
-        Via::Awaited(awaited) => folded("  waits   ", 10, &awaited.why),
-    }
+    headed(&bridge.name, &bridge.part)
+        + &match &bridge.via {
+            Via::Carrier(carrier) => self::carrier(carrier),
+            Via::Translator(translator) => self::translator(translator),
+            Via::Awaited(awaited) => folded("  waits   ", 10, &awaited.why),
+        }
 }
 
 fn translator(translator: &Translator) -> String {

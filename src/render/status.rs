@@ -2,6 +2,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anstyle::AnsiColor;
 use serde_json::{Value, json};
+use straddle_encap::Reason as Encap;
 use straddle_intent::plan::{Bridge, Translator, Via};
 use straddle_serve::translator::Loss;
 use straddle_serve::update::Reason as Told;
@@ -9,7 +10,7 @@ use straddle_xlat::Reason;
 
 use crate::commands::Status;
 
-use super::{bold, coloured, folded};
+use super::{bold, coloured, folded, headed};
 
 /// What `status` shows to a person.
 pub(crate) fn status(status: &Status) -> String {
@@ -28,8 +29,7 @@ pub(crate) fn status(status: &Status) -> String {
     };
     for bridge in &plan.bridges {
         let word = if status.left.is_empty() { good("in step") } else { bad("not in step") };
-        let head = format!("{}: {}", bold(&bridge.name), bridge.part);
-        out += &format!("\n{}  {word}{}\n", folded("", 2, &head), mtu(bridge));
+        out += &format!("\n{}  {word}{}\n", headed(&bridge.name, &bridge.part), mtu(bridge));
         match (&bridge.via, status.counters(bridge)) {
             (Via::Carrier(carrier), Some(counted)) => out += &counters(&counted, carrier.mtu.value),
             (Via::Translator(translator), Some(counted)) => out += &translated(translator, &counted),
@@ -134,7 +134,9 @@ fn counters(counted: &Value, mtu: u32) -> String {
         out += &format!("  the path takes inner packets of {path} bytes only\n");
     }
     for drop in counted["drops"].as_array().into_iter().flatten() {
-        out += &format!("  dropped {}: {}\n", drop[1], drop[0].as_str().unwrap_or_default());
+        let name = drop[0].as_str().unwrap_or_default();
+        let meaning = Encap::ALL.iter().find(|reason| reason.name() == name).map(|reason| reason.describe());
+        out += &folded("  ", 4, &format!("{name} {}: {}", drop[1], meaning.unwrap_or_default()));
     }
     if let Some(then) = counted["no_tunnel_at"].as_u64() {
         let ago = now().saturating_sub(then);

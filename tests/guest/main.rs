@@ -11,6 +11,7 @@ mod jool;
 mod mtu;
 #[path = "../common/pair.rs"]
 mod pair;
+mod publish;
 mod tunnel6;
 
 use std::path::Path;

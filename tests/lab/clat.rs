@@ -6,17 +6,18 @@
 //!               resolver
 //! ```
 
-use std::net::Ipv6Addr;
+use std::io::ErrorKind;
+use std::net::{Ipv6Addr, SocketAddr, TcpStream};
 use std::process::Command;
-use std::time::Duration;
-
+use std::time::{Duration, Instant};
 use straddle_lab::probe::ping;
 use straddle_lab::process::Process;
+use straddle_lab::state::HostState;
 use straddle_lab::straddle::Straddle;
 use straddle_lab::world::{Access, Network};
 use straddle_lab::{ClatOptions, ClatVariant, LabError, clat, wait};
 
-use crate::{exe, good, turn};
+use crate::{exe, good, same, turn};
 
 fn ipv4(variant: ClatVariant) {
     let mut stages = Vec::new();
@@ -82,6 +83,136 @@ fn what_was_taken_away_comes_back_and_waiting_costs_nothing() -> Result<(), LabE
     running.ends(Duration::from_secs(10))
 }
 
+/// As long as no NAT64 is known, IPv4 fails at once: whoever has another way does not wait for this one.
+#[test]
+fn ipv4_fails_at_once_as_long_as_no_nat64_is_known() -> Result<(), LabError> {
+    let Some(_turn) = turn("ipv4_fails_at_once_as_long_as_no_nat64_is_known") else { return Ok(()) };
+    let world = Access::build(Network::default())?;
+    world.resolver.nft(DEAF)?;
+    let straddle = Straddle::within(world.directory(), exe(), DISCOVERS)?;
+    let vm = straddle.on(&world.vm);
+    let running = vm.run()?;
+    let web = SocketAddr::from((Access::WEB, 80));
+    let begun = Instant::now();
+    let refused = world.vm.inside(|| TcpStream::connect_timeout(&web, Duration::from_secs(5)))?.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::NetworkUnreachable, "{refused}");
+    assert!(begun.elapsed() < Duration::from_secs(1), "after {:?}", begun.elapsed());
+    let status = vm.try_verb(&["status"])?.stdout;
+    assert!(status.contains("1 answers of its own") && status.contains("no-prefix 1: "), "{status}");
+
+    world.resolver.nft("delete table inet deaf")?;
+    wait::until("the prefix", Duration::from_secs(15), || {
+        ping(&world.vm, Access::WEB.into(), 1).ok().filter(|ping| ping.complete())
+    })?;
+    vm.down()?;
+    running.ends(Duration::from_secs(10))
+}
+
+/// What the kernel would find out of an address of its own: somebody else has it.
+#[test]
+fn an_address_that_somebody_has_is_refused() -> Result<(), LabError> {
+    let Some(_turn) = turn("an_address_that_somebody_has_is_refused") else { return Ok(()) };
+    let world = Access::build(Network::default())?;
+    world.edge.ip("address add 2001:db8:eec0::464/64 dev vm nodad")?;
+    let state = HostState::read(&world.vm)?;
+    let straddle = Straddle::within(world.directory(), exe(), GIVEN)?;
+    let vm = straddle.on(&world.vm);
+    let refused = vm.try_verb(&["up"])?;
+    assert!(!refused.status.success(), "up went through");
+    let told = refused.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.contains("somebody on eth0 answers for 2001:db8:eec0::464 already"), "{told}");
+    same("after the refusal", &state, &world.vm);
+    vm.verb(&["up", "--force"])?;
+    vm.down()?;
+    world.edge.ip("address del 2001:db8:eec0::464/64 dev vm\nneigh flush all")?;
+    world.vm.ip("neigh flush all")?;
+    vm.up()?;
+    vm.down()?;
+    same("after down", &state, &world.vm);
+    Ok(())
+}
+
+/// A resolver that does not answer is waited for; a router that has something to tell meanwhile is heard.
+#[test]
+fn a_router_is_heard_while_a_resolver_is_silent() -> Result<(), LabError> {
+    let Some(_turn) = turn("a_router_is_heard_while_a_resolver_is_silent") else { return Ok(()) };
+    let mut world = Access::build(Network::default())?;
+    world.resolver.nft(DEAF)?;
+    let straddle = Straddle::within(world.directory(), exe(), DISCOVERS)?;
+    let host = world.vm.clone();
+    let vm = straddle.on(&host);
+    let running = vm.run()?;
+    wait::until("the resolver to be asked", Duration::from_secs(5), || {
+        let asked = world.resolver.nft_json("list counter inet deaf asked").ok()?;
+        asked["nftables"][1]["counter"]["packets"].as_u64().filter(|packets| *packets > 0)
+    })?;
+    let told = Instant::now();
+    world.tell_pref64()?;
+    wait::until("IPv4", Duration::from_secs(5), || {
+        ping(&world.vm, Access::WEB.into(), 1).ok().filter(|ping| ping.complete())
+    })?;
+    assert!(told.elapsed() < Duration::from_millis(1500), "after {:?}", told.elapsed());
+    vm.down()?;
+    running.ends(Duration::from_secs(10))
+}
+
+/// IPv4 of the host's own comes and goes: connections through the CLAT stay, and so do its counters.
+#[test]
+fn native_ipv4_that_comes_and_goes_interrupts_nothing() -> Result<(), LabError> {
+    let Some(_turn) = turn("native_ipv4_that_comes_and_goes_interrupts_nothing") else { return Ok(()) };
+    let world = Access::build(Network::default())?;
+    let straddle = Straddle::within(world.directory(), exe(), GIVEN)?;
+    let vm = straddle.on(&world.vm);
+    let running = vm.run()?;
+    assert!(ping(&world.vm, Access::WEB.into(), 5)?.complete());
+    let packets = || -> Result<(u64, bool), LabError> {
+        let bridge = &vm.json("status")?["bridges"][0];
+        let aside = !bridge["bridge"]["translator"]["aside"].is_null();
+        Ok((bridge["counters"]["to6"]["packets"].as_u64().unwrap_or(0), aside))
+    };
+    let (before, aside) = packets()?;
+    assert!(before >= 5 && !aside, "{before} packets");
+    let leads = || {
+        let shown = world.vm.run(&["ip", "route", "show", "default"]).ok()?.stdout;
+        Some(shown.contains("st-clat"))
+    };
+    world.vm.ip("address add 10.9.9.2/24 dev eth0\nroute add default via 10.9.9.1")?;
+    wait::until("the CLAT to stand aside", Duration::from_secs(5), || leads().filter(|leads| !leads))?;
+    let (during, aside) = packets()?;
+    assert!(during >= before && aside, "{before} packets, then {during}");
+    world.vm.ip("route del default via 10.9.9.1\naddress del 10.9.9.2/24 dev eth0")?;
+    wait::until("the CLAT to come forward", Duration::from_secs(5), || leads().filter(|leads| *leads))?;
+    assert!(ping(&world.vm, Access::WEB.into(), 5)?.complete());
+    let (after, aside) = packets()?;
+    assert!(after >= before + 5 && !aside, "{before} packets, then {after}");
+    vm.down()?;
+    running.ends(Duration::from_secs(10))
+}
+
+/// The network is renumbered: the address moves to the network that stays, though the other is valid still.
+#[test]
+fn a_deprecated_network_is_left() -> Result<(), LabError> {
+    let Some(_turn) = turn("a_deprecated_network_is_left") else { return Ok(()) };
+    let world = Access::build(Network::default())?;
+    world.vm.ip("address add 2001:db8:eeb0::7/64 dev eth0 nodad")?;
+    let file = "[host.vm]\nuplink = \"eth0\"\n\n[[clat]]\nhost = \"vm\"\nprefix64 = \"2001:db8:64::/96\"\n";
+    let straddle = Straddle::within(world.directory(), exe(), file)?;
+    let vm = straddle.on(&world.vm);
+    let running = vm.run()?;
+    let translated = |net: &str| -> Option<()> {
+        let shown = world.vm.run(&["ip", "-6", "route", "show", "dev", "st-clat"]).ok()?.stdout;
+        shown.starts_with(net).then_some(())
+    };
+    assert!(translated("2001:db8:eeb0:").is_some(), "the first of two that are as good");
+    world.vm.ip("address change 2001:db8:eeb0::7/64 dev eth0 preferred_lft 0 valid_lft 600")?;
+    wait::until("another address", Duration::from_secs(5), || translated("2001:db8:eec0:"))?;
+    wait::until("IPv4 by it", Duration::from_secs(5), || {
+        ping(&world.vm, Access::WEB.into(), 1).ok().filter(|ping| ping.complete())
+    })?;
+    vm.down()?;
+    running.ends(Duration::from_secs(10))
+}
+
 /// The same questions, answered by a translator that is not ours: what fails with ours alone is ours.
 #[test]
 fn the_access_network_is_right_by_tayga() {
@@ -135,6 +266,35 @@ fn heard(world: &Access) -> Result<String, LabError> {
     python.says("resolver", Duration::from_secs(20))?;
     Ok(python.log())
 }
+
+const DISCOVERS: &str = "
+[host.vm]
+uplink = \"eth0\"
+
+[[clat]]
+host = \"vm\"
+";
+
+const GIVEN: &str = "
+[host.vm]
+uplink = \"eth0\"
+
+[[clat]]
+host = \"vm\"
+prefix64 = \"2001:db8:64::/96\"
+address6 = \"2001:db8:eec0::464\"
+";
+
+/// A resolver that does not answer.
+const DEAF: &str = "
+table inet deaf {
+    counter asked { }
+    chain input {
+        type filter hook input priority 0;
+        udp dport 53 counter name asked drop;
+    }
+}
+";
 
 /// Debian's packages of Python belong to this one, whichever comes first in PATH.
 const PYTHON: &str = "/usr/bin/python3";

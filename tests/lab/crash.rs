@@ -8,9 +8,9 @@
 //! strace kills before the call is made, so a kill at the K-th leaves what K - 1 have done. It counts
 //! each system call by its name and each process by itself, and so do we.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -32,45 +32,42 @@ const CHANGES_NOTHING: [&str; 9] =
 /// Where a kill can be: the name of a call, and the how-manieth of its process.
 type Place = (String, u32);
 
-/// One world with one host to be killed on.
-pub(crate) struct Victim {
-    straddle: Straddle,
-    host: Host,
+/// A world with a host to be killed on.
+pub(crate) struct Stage {
+    /// It stands as long as this is kept.
+    #[expect(dead_code, reason = "kept, not asked")]
+    pub(crate) world: Box<dyn Any>,
+    pub(crate) host: Host,
+    pub(crate) straddle: Straddle,
+}
+
+/// Builds one of them.
+pub(crate) type Build = fn() -> Result<Stage, LabError>;
+
+/// One of them, and what the host was.
+struct Victim {
+    stage: Stage,
     before: HostState,
-    /// Where its files are; it goes with the world.
-    directory: PathBuf,
-    _world: Box<dyn Send>,
 }
 
 impl Victim {
-    /// This host of a world, whose directory that is.
-    pub(crate) fn new(
-        host: Host,
-        straddle: Straddle,
-        directory: PathBuf,
-        world: impl Send + 'static,
-    ) -> Result<Victim, LabError> {
-        let before = HostState::read(&host)?;
-        Ok(Victim { straddle, host, before, directory, _world: Box::new(world) })
-    }
-
-    fn borrow(pick: fn(&World) -> &Host) -> Result<Victim, LabError> {
-        let world = World::build(WorldOptions::default())?;
-        let straddle = Straddle::borrow(&world, exe(), Carrier::Ip6gre)?;
-        Victim::new(pick(&world).clone(), straddle, world.directory().to_path_buf(), world)
+    fn new(build: Build) -> Result<Victim, LabError> {
+        let stage = build()?;
+        let before = HostState::read(&stage.host)?;
+        Ok(Victim { stage, before })
     }
 
     fn host(&self) -> &Host {
-        &self.host
+        &self.stage.host
     }
 
     fn straddle(&self) -> Installed<'_> {
-        self.straddle.on(&self.host)
+        self.stage.straddle.on(self.host())
     }
 
     /// An undisturbed `up`: the places in it where a kill makes a difference, and its end state.
     fn undisturbed(&self) -> Result<(BTreeSet<Place>, HostState), LabError> {
-        let log = self.directory.join("strace.log");
+        let log = self.straddle().home().with_extension("strace");
         let path = log.to_string_lossy().into_owned();
         self.traced(&["-s", "0", "-o", &path, "-e", &format!("trace={CALLS}")])?.good()?;
         let up = HostState::read(self.host())?.configured();
@@ -137,16 +134,14 @@ fn places(log: &str) -> BTreeSet<Place> {
     places
 }
 
-/// `make` makes a world with a host that is killed and killed.
-pub(crate) fn every_kill_is_survived(
-    make: impl Fn() -> Result<Victim, LabError> + Sync,
-) -> Result<(), LabError> {
-    let (places, up) = make()?.undisturbed()?;
+/// Kills a host of such worlds, several side by side, wherever it makes a difference.
+pub(crate) fn every_kill_is_survived(build: Build) -> Result<(), LabError> {
+    let (places, up) = Victim::new(build)?.undisturbed()?;
     assert!(places.len() > 20, "strace saw what up does: {places:?}");
     let queue = Mutex::new(places.into_iter());
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
     let work = || -> Result<(), LabError> {
-        let victim = make()?;
+        let victim = Victim::new(build)?;
         while let Some(place) = next() {
             victim.survives(&place, &up)?;
         }
@@ -162,16 +157,22 @@ pub(crate) fn every_kill_is_survived(
     })
 }
 
+fn borrow(pick: fn(&World) -> &Host) -> Result<Stage, LabError> {
+    let world = World::build(WorldOptions::default())?;
+    let straddle = Straddle::borrow(&world, exe(), Carrier::Ip6gre)?;
+    Ok(Stage { host: pick(&world).clone(), world: Box::new(world), straddle })
+}
+
 #[test]
 fn a_lender_survives_kill_9_at_every_step() -> Result<(), LabError> {
     let Some(_turn) = turn("a_lender_survives_kill_9_at_every_step") else { return Ok(()) };
-    every_kill_is_survived(|| Victim::borrow(|world| &world.lender))
+    every_kill_is_survived(|| borrow(|world| &world.lender))
 }
 
 #[test]
 fn a_borrower_survives_kill_9_at_every_step() -> Result<(), LabError> {
     let Some(_turn) = turn("a_borrower_survives_kill_9_at_every_step") else { return Ok(()) };
-    every_kill_is_survived(|| Victim::borrow(|world| &world.borrower))
+    every_kill_is_survived(|| borrow(|world| &world.borrower))
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod guard;
 #[path = "../common/pair.rs"]
 mod pair;
 mod path;
+mod publish;
 mod siit;
 mod trace_free;
 mod tunnel6;

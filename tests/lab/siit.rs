@@ -15,7 +15,7 @@ use straddle_lab::probe::{download, ping};
 use straddle_lab::state::HostState;
 use straddle_lab::straddle::Straddle;
 use straddle_lab::world::DataCentre;
-use straddle_lab::{LabError, Peer, SIIT_CONFIG, SiitOptions, siit};
+use straddle_lab::{LabError, Peer, SIIT_CONFIG, SiitOptions, siit, wait};
 
 use crate::{exe, good, same, turn};
 
@@ -72,5 +72,64 @@ fn a_gate_that_is_no_router_becomes_none() -> Result<(), LabError> {
     same("after down", &state, &world.gate);
     world.gate.sysctl("net/ipv6/conf/all/forwarding", "1")?;
     assert!(ping(&world.inet, core, 3)?.complete(), "and would, if the gate were a router");
+    Ok(())
+}
+
+/// An edge relay: the server's IPv4 address is one of the gate's own network, so the gate answers for it.
+#[test]
+fn an_address_beside_the_gate_is_answered_for() -> Result<(), LabError> {
+    let Some(_turn) = turn("an_address_beside_the_gate_is_answered_for") else { return Ok(()) };
+    let world = DataCentre::build(Peer::Tayga)?;
+    let state = HostState::read(&world.gate)?;
+    let file =
+        SIIT_CONFIG.replace("\"2001:db8:3::/120\", \"203.0.113.0/24\"", "\"2001:db8:3::a\", \"192.0.2.40\"");
+    assert_ne!(file, SIIT_CONFIG);
+    let straddle = Straddle::within(world.directory(), exe(), &file)?;
+    let gate = straddle.on(&world.gate);
+    let running = gate.run()?;
+    let address: IpAddr = "192.0.2.40".parse().unwrap();
+    for from in [&world.inet, &world.client] {
+        let answered = ping(from, address, 5)?;
+        assert!(answered.complete(), "{} pings {address}: {answered:?}", from.name());
+    }
+    gate.down()?;
+    running.ends(Duration::from_secs(10))?;
+    same("after down", &state, &world.gate);
+    Ok(())
+}
+
+/// As a container engine does that starts later: it makes the host a router, with a device of its own.
+#[test]
+fn whoever_makes_a_router_of_the_gate_has_one() -> Result<(), LabError> {
+    let Some(_turn) = turn("whoever_makes_a_router_of_the_gate_has_one") else { return Ok(()) };
+    let world = DataCentre::build(Peer::Tayga)?;
+    let keys = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"];
+    for key in keys {
+        world.gate.sysctl(key, "0")?;
+    }
+    let straddle = Straddle::within(world.directory(), exe(), SIIT_CONFIG)?;
+    let gate = straddle.on(&world.gate);
+    let running = gate.run()?;
+    let dropped = || {
+        let shown = world.gate.run(&["nft", "list", "table", "inet", "straddle"]).ok()?.stdout;
+        Some(shown.contains("drop"))
+    };
+    assert_eq!(dropped(), Some(true), "what is newly forwarded is held to what is translated");
+    for key in keys {
+        world.gate.sysctl(key, "1")?;
+    }
+    world.gate.ip("link add theirs type veth peer name others")?;
+    wait::until("the gate to be a router", Duration::from_secs(5), || dropped().filter(|dropped| !dropped))?;
+    world.gate.ip("link del theirs")?;
+    let theirs = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| !line.contains("st-siit")).map(str::to_owned).collect()
+    };
+    let forwarding = || -> Result<Vec<String>, LabError> {
+        Ok(theirs(&world.gate.run(&["sysctl", "-a", "--pattern", r"net\.ipv[46]\..*forwarding$"])?.stdout))
+    };
+    let before = forwarding()?;
+    gate.down()?;
+    running.ends(Duration::from_secs(10))?;
+    assert_eq!(forwarding()?, before, "down leaves it a router");
     Ok(())
 }

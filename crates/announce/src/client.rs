@@ -4,7 +4,8 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use crate::key::Toward;
-use crate::{BridgeId, Datagram, Key, Kind, Message, Reason, Run, Session, Unverified};
+use crate::message::{Kind, Message, Session};
+use crate::{BridgeId, Datagram, Key, Reason, Run, Unverified};
 
 /// Nothing is sent again before this time, whatever is asked for.
 const LEAST: Duration = Duration::from_millis(10);

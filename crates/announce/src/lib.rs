@@ -53,7 +53,8 @@
 //! time, which was not of the present session, or else it would have been accepted there. So the answer is from a run
 //! that began after the one of the present session. The flood of an adversary who replays updates changes no state at all.
 //! (Two clients alive with the same key would take the endpoint from each other; that is a mistake to find in
-//! the counters, not one to be decided here.)
+//! the counters, not one to be decided here. Who stands on the path can keep an update back; it is sent again
+//! until it is acknowledged.)
 //!
 //! # The endpoint and the sender's address
 //!
@@ -80,6 +81,6 @@ pub use bridge::BridgeId;
 pub use client::{Client, Now, Timing};
 pub use endpoint::is_suitable;
 pub use key::{Key, KeyLength};
-pub use message::{Datagram, Kind, LENGTH, Message, Run, Session, Unverified};
+pub use message::{Datagram, LENGTH, Run, Unverified};
 pub use reason::Reason;
 pub use server::{Outcome, Server};

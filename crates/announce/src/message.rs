@@ -28,7 +28,7 @@ const MARKER: [u8; 4] = *b"SEU\x01";
 
 /// What a message is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Client to server: my endpoint is this.
     Update,
     /// Server to client: say it again in the session that is offered.
@@ -43,28 +43,28 @@ pub struct Run(pub [u8; 16]);
 
 /// What a server told to a run of the client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Session(pub [u8; 16]);
+pub(crate) struct Session(pub(crate) [u8; 16]);
 
 impl Session {
     /// That of a client which was told none yet.
-    pub const NONE: Session = Session([0; 16]);
+    pub(crate) const NONE: Session = Session([0; 16]);
 }
 
 /// The fields of a message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Message {
+pub(crate) struct Message {
     /// What it is.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// Which bridge it is about.
-    pub bridge: BridgeId,
+    pub(crate) bridge: BridgeId,
     /// The client's endpoint.
-    pub endpoint: IpAddr,
+    pub(crate) endpoint: IpAddr,
     /// Microseconds since 1970 by the client's clock; grows with each update of a run.
-    pub counter: u64,
+    pub(crate) counter: u64,
     /// The client's run.
-    pub run: Run,
+    pub(crate) run: Run,
     /// The session that the update is of, or that a challenge offers.
-    pub session: Session,
+    pub(crate) session: Session,
 }
 
 /// Bytes of a message whose key has not been asked for.
@@ -145,8 +145,7 @@ impl<'a> Unverified<'a> {
 
 impl Message {
     /// The message's bytes, signed.
-    #[must_use]
-    pub fn sign(&self, key: &Key) -> Datagram {
+    pub(crate) fn sign(&self, key: &Key) -> Datagram {
         let mut bytes = [0; LENGTH];
         put(&mut bytes, at::MARKER, MARKER);
         put(&mut bytes, at::KIND, [self.kind.number()]);

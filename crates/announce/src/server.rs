@@ -8,7 +8,8 @@ use sha2::Sha256;
 use straddle_wire::ip::Version;
 
 use crate::key::{Toward, keyed};
-use crate::{BridgeId, Datagram, Key, Kind, Message, Reason, Run, Session, Unverified, is_suitable};
+use crate::message::{Kind, Message, Session};
+use crate::{BridgeId, Datagram, Key, Reason, Run, Unverified, is_suitable};
 
 /// What sessions are made of begins with this.
 const LABEL: &[u8] = b"straddle endpoint session 1";

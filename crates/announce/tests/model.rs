@@ -212,7 +212,7 @@ fn address(choice: u8) -> IpAddr {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(600) })]
 
     #[test]
     fn the_endpoint_never_goes_back(events in vec(event(), 0..80)) {

@@ -74,7 +74,7 @@ fn taken_back(plan: &Plan, live: &Snapshot, memory: &Memory) -> Vec<Step> {
     let mut steps: Vec<Step> = unwanted.into_iter().map(Step::Remove).collect();
     for (key, remembered) in &memory.settings {
         if !wants(&Key::Sysctl(key.clone())) {
-            steps.extend(restored(key, remembered, live));
+            steps.extend(restored(key, remembered, live, memory));
         }
     }
     // The filter guards what forwarding lets through: it goes after that.
@@ -105,13 +105,13 @@ fn removal_rank(object: &Object) -> u8 {
     }
 }
 
-/// A sysctl goes back to what it was if it still is what we made it. What belongs to a device of
-/// ours goes with the device.
-fn restored(key: &SysctlKey, remembered: &Remembered, live: &Snapshot) -> Option<Step> {
+/// A sysctl goes back to what it was if it still is what we made it, and nobody else has come to need it. What
+/// belongs to a device of ours goes with the device.
+fn restored(key: &SysctlKey, remembered: &Remembered, live: &Snapshot, memory: &Memory) -> Option<Step> {
     let value = live.sysctls.get(key)?;
     let on_ours = key.device().and_then(|dev| live.link(dev)).is_some_and(|link| link.bridge.is_some());
     let still_ours = remembered.ours.as_ref().is_none_or(|ours| ours == value);
-    if on_ours || *value == remembered.before || !still_ours {
+    if on_ours || *value == remembered.before || !still_ours || memory.is_overruled(key, live) {
         return None;
     }
     Some(set(key, value, &remembered.before, live))
@@ -121,7 +121,8 @@ fn set(key: &SysctlKey, from: &str, to: &str, live: &Snapshot) -> Step {
     let devices: Vec<&str> = live.links.iter().map(|link| link.name.as_str()).collect();
     let before = |key: SysctlKey| live.sysctls.get(&key).map(|value| (key.clone(), value.clone()));
     let disturbed = key.disturbs(&devices).into_iter().filter_map(before).collect();
-    Step::Set(Setting { key: key.clone(), from: from.into(), to: to.into(), disturbed })
+    let beside = key.witness().and_then(|witness| live.sysctls.get(&witness).cloned());
+    Step::Set(Setting { key: key.clone(), from: from.into(), to: to.into(), disturbed, beside })
 }
 
 /// What is there, and by their keys what is ours of it and which routes are not.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::object::{Displaced, Object, Route, SysctlKey};
+use crate::snapshot::Snapshot;
 use crate::step::{Setting, Step};
 
 /// Everything displaced and not yet put back.
@@ -26,12 +27,33 @@ pub struct Remembered {
     pub before: String,
     /// What we wrote. A value that is neither was written by somebody else, and stays.
     pub ours: Option<String>,
+    /// What its witness was when we wrote it first; see [`SysctlKey::witness`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<String>,
 }
 
 impl Memory {
     /// Whether there is nothing to put back.
     pub fn is_empty(&self) -> bool {
         self.settings.is_empty() && self.displaced.is_empty() && self.begun.is_empty()
+    }
+
+    /// The keys that tell what is to be put back, and whether it still is, on a host with these devices.
+    pub fn sysctls(&self, devices: &[&str]) -> Vec<SysctlKey> {
+        let each = self.settings.keys().flat_map(|key| {
+            let witness = key.witness();
+            [key.clone()].into_iter().chain(key.disturbs(devices)).chain(witness)
+        });
+        each.collect()
+    }
+
+    /// Whether somebody has made a router of the host since we wrote this key: then forwarding is the owner's will.
+    pub fn is_overruled(&self, key: &SysctlKey, live: &Snapshot) -> bool {
+        let Some(witness) = key.witness() else { return false };
+        let then = self.settings.get(key).and_then(|known| known.beside.as_deref());
+        // One that is remembered itself is what a write of ours has left that was cut short.
+        let ours = self.settings.contains_key(&witness);
+        !ours && then == Some("0") && live.sysctls.get(&witness).is_some_and(|now| now == "1")
     }
 
     /// A step is about to be taken: what it displaces is remembered from here on.
@@ -66,22 +88,24 @@ impl Memory {
 
     fn remember(&mut self, setting: &Setting) {
         for (key, before) in &setting.disturbed {
-            let first = Remembered { before: before.clone(), ours: None };
+            let first = Remembered { before: before.clone(), ours: None, beside: None };
             self.settings.entry(key.clone()).or_insert(first);
         }
-        let first = Remembered { before: setting.from.clone(), ours: None };
+        let beside = setting.beside.clone();
+        let first = Remembered { before: setting.from.clone(), ours: None, beside: beside.clone() };
         let known = self.settings.entry(setting.key.clone()).or_insert(first);
         if known.before != setting.to {
             known.ours = Some(setting.to.clone());
+            known.beside = known.beside.take().or(beside);
         }
     }
 
     fn settle(&mut self, setting: &Setting) {
+        // What the write changed beside was put back with it: from here on it is others' again.
+        let beside = |key: &SysctlKey| setting.disturbed.iter().any(|(disturbed, _)| disturbed == key);
+        self.settings.retain(|key, known| known.ours.is_some() || !beside(key));
         if self.settings.get(&setting.key).is_some_and(|known| known.before == setting.to) {
             self.settings.remove(&setting.key);
-            // One that we wrote by itself too has a step of its own.
-            let alone = |key: &SysctlKey| !setting.disturbed.iter().any(|(disturbed, _)| disturbed == key);
-            self.settings.retain(|key, known| known.ours.is_some() || alone(key));
         }
     }
 
@@ -119,5 +143,58 @@ impl Memory {
             }
         }
         absent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// IPv6 forwarding was written when `default` was 0; whether it is overruled where `default` is this by now,
+    /// the write having come to its end or not.
+    fn check(witness: &str, ended: bool, expected: bool) {
+        let all = SysctlKey::ipv6_conf("all", "forwarding");
+        let default = SysctlKey::ipv6_conf("default", "forwarding");
+        let step = Step::Set(Setting {
+            key: all.clone(),
+            from: "0".into(),
+            to: "1".into(),
+            disturbed: vec![(default.clone(), "0".into())],
+            beside: Some("0".into()),
+        });
+        let mut memory = Memory::default();
+        memory.doing(&step);
+        if ended {
+            memory.done(&step);
+        }
+        let mut live = Snapshot::default();
+        live.sysctls.insert(default, witness.into());
+        assert_eq!(memory.is_overruled(&all, &live), expected, "{witness}, ended: {ended}");
+    }
+
+    #[test]
+    fn who_is_overruled() {
+        check("0", true, false);
+        check("1", true, true);
+        check("0", false, false);
+        check("1", false, false);
+    }
+
+    #[test]
+    fn what_is_only_disturbed_is_others_again() {
+        let key = SysctlKey::ipv6_conf("all", "forwarding");
+        let disturbed = SysctlKey::ipv6_conf("eth1", "forwarding");
+        let mut memory = Memory::default();
+        let step = Step::Set(Setting {
+            key: key.clone(),
+            from: "0".into(),
+            to: "1".into(),
+            disturbed: vec![(disturbed.clone(), "0".into())],
+            beside: None,
+        });
+        memory.doing(&step);
+        assert!(memory.settings.contains_key(&disturbed), "as long as the write may be cut short");
+        memory.done(&step);
+        assert_eq!(memory.settings.keys().collect::<Vec<_>>(), [&key]);
     }
 }

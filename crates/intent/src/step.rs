@@ -39,6 +39,9 @@ pub struct Setting {
     /// Other keys that the write changes, with their values before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disturbed: Vec<(SysctlKey, String)>,
+    /// The value of its witness then; see [`SysctlKey::witness`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<String>,
 }
 
 impl Step {
@@ -54,6 +57,7 @@ impl Step {
                 from: setting.to.clone(),
                 to: setting.from.clone(),
                 disturbed: setting.disturbed.clone(),
+                beside: setting.beside.clone(),
             }),
             Step::Vacate(displaced) => Step::Reinstate(displaced.clone()),
             Step::Reinstate(displaced) => Step::Vacate(displaced.clone()),

@@ -1,5 +1,5 @@
 //! Ring 2: `cases/NAME/config.toml` and, for a host, `live.toml` beside it; what comes out stands in
-//! `errors`, or in `plan` and `steps`. `STRADDLE_BLESS=1` writes them anew.
+//! `errors`, or in `plan` and `steps`. With `memory.toml`, what was displaced before, `down` has the steps of that. `STRADDLE_BLESS=1` writes them anew.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use std::fmt::Write as _;
@@ -7,12 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use straddle_intent::config::Diagnostic;
-use straddle_intent::diff::diff;
+use straddle_intent::diff::{Conflict, diff};
 use straddle_intent::memory::Memory;
 use straddle_intent::model::{self, Model};
 use straddle_intent::object::Wanted;
-use straddle_intent::plan::{Endpoints, Facts, Offers, Via, plan};
+use straddle_intent::plan::{Endpoints, Facts, Offers, Plan, Via, plan};
 use straddle_intent::snapshot::Snapshot;
+use straddle_intent::step::Step;
 use straddle_intent::{site, words};
 
 #[test]
@@ -55,7 +56,18 @@ fn outcome(case: &Path) -> Vec<(String, String)> {
         return vec![("errors".into(), String::new())];
     };
     let live: Snapshot = toml::from_str(&live).unwrap_or_else(|error| panic!("{}: {error}", case.display()));
-    on_host(&text, &model, &live, &offers(case), &endpoints(case))
+    let memory = fs::read_to_string(case.join("memory.toml")).ok().map(|memory| -> Memory {
+        toml::from_str(&memory).unwrap_or_else(|error| panic!("{}: {error}", case.display()))
+    });
+    let remembered = memory.clone().unwrap_or_default();
+    let (offers, endpoints) = (offers(case), endpoints(case));
+    let facts =
+        Facts { live: &live, memory: &remembered, offers: &offers, seed: 0x5eed, endpoints: &endpoints };
+    let mut found = on_host(&text, &model, &facts);
+    if let Some(memory) = memory {
+        found.push(("down".into(), steps(diff(&Plan::default(), &live, &memory))));
+    }
+    found
 }
 
 /// What other hosts have told: `BRIDGE ADDRESS` on each line of a file `endpoints`.
@@ -75,13 +87,8 @@ fn offers(case: &Path) -> Offers {
     Offers(["ip6gre", "ip6tnl", "sit"].map(one).into_iter().collect())
 }
 
-fn on_host(
-    text: &str,
-    model: &Model,
-    live: &Snapshot,
-    offers: &Offers,
-    endpoints: &Endpoints,
-) -> Vec<(String, String)> {
+fn on_host(text: &str, model: &Model, facts: &Facts<'_>) -> Vec<(String, String)> {
+    let Facts { live, memory, offers, .. } = *facts;
     let host = match site::identify(model, None, live) {
         Ok(host) => host,
         Err(unknown) => return vec![("errors".into(), format!("{unknown:?}\n"))],
@@ -90,24 +97,9 @@ fn on_host(
     if !found.is_empty() {
         return vec![("errors".into(), errors(text, &found))];
     }
-    let memory = Memory::default();
-    let facts = Facts { live, memory: &memory, offers, seed: 0x5eed, endpoints };
-    let plan = plan(model, &host.name, &facts);
+    let plan = plan(model, &host.name, facts);
     let wanted: String = plan.wanted.iter().map(|wanted| format!("{}\n", line(wanted))).collect();
-    let steps = match diff(&plan, live, &memory) {
-        Ok(steps) => {
-            let lines = steps.iter().flat_map(|step| {
-                let mut lines = words::step(step);
-                lines.iter_mut().skip(1).for_each(|line| line.insert_str(0, "  "));
-                lines.push(format!("    undo: {}", words::undo(step)));
-                lines
-            });
-            lines.map(|line| line + "\n").collect()
-        }
-        Err(conflicts) => {
-            conflicts.iter().map(|c| format!("conflict: {}\n  help: {}\n", c.message, c.help)).collect()
-        }
-    };
+    let steps = steps(diff(&plan, live, memory));
     let bridges: String = plan
         .bridges
         .iter()
@@ -125,6 +117,23 @@ fn on_host(
         .collect();
     let notes: String = plan.notes(live).iter().map(|note| format!("note: {note}\n")).collect();
     vec![("plan".into(), bridges + &notes + &wanted), ("steps".into(), steps)]
+}
+
+fn steps(taken: Result<Vec<Step>, Vec<Conflict>>) -> String {
+    match taken {
+        Ok(steps) => {
+            let lines = steps.iter().flat_map(|step| {
+                let mut lines = words::step(step);
+                lines.iter_mut().skip(1).for_each(|line| line.insert_str(0, "  "));
+                lines.push(format!("    undo: {}", words::undo(step)));
+                lines
+            });
+            lines.map(|line| line + "\n").collect()
+        }
+        Err(conflicts) => {
+            conflicts.iter().map(|c| format!("conflict: {}\n  help: {}\n", c.message, c.help)).collect()
+        }
+    }
 }
 
 fn line(wanted: &Wanted) -> String {

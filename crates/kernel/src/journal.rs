@@ -219,7 +219,7 @@ mod tests {
 
     fn setting() -> Step {
         let key = SysctlKey::ipv4_conf("eth0", "forwarding");
-        Step::Set(Setting { key, from: "0".into(), to: "1".into(), disturbed: vec![] })
+        Step::Set(Setting { key, from: "0".into(), to: "1".into(), disturbed: vec![], beside: None })
     }
 
     fn check(lines: &[&str], boot: &str, remembered: usize) {

@@ -51,6 +51,14 @@ impl Live {
         nft::counted()
     }
 
+    /// A device's link-layer address; empty where it has none.
+    ///
+    /// # Errors
+    /// When the kernel can't be asked.
+    pub fn hardware(&mut self, dev: &str) -> Result<Vec<u8>, Error> {
+        link::hardware(&mut self.socket, dev)
+    }
+
     fn names(&mut self) -> Result<Names, Error> {
         link::dump(&mut self.socket).map(|(_, names)| names)
     }

@@ -13,10 +13,11 @@ use crate::Error;
 const TABLE: &str = "straddle";
 /// `NF_IP_PRI_MANGLE`: before the rules of a firewall.
 const PRIORITY: i32 = -150;
-/// `NF_IP_PRI_NAT_DST`.
-const DNAT: i32 = -100;
-/// `NF_IP_PRI_NAT_SRC`.
-const SNAT: i32 = 100;
+/// Just before `NF_IP_PRI_NAT_DST`: of chains with one priority the older goes first, and whoever is first
+/// decides.
+const DNAT: i32 = -101;
+/// Just before `NF_IP_PRI_NAT_SRC`.
+const SNAT: i32 = 99;
 
 /// The comments of the rules in the table of our name; none where there is no such table.
 pub(crate) fn read() -> Result<Option<Vec<String>>, Error> {
@@ -180,6 +181,10 @@ fn matched(part: &Match) -> Vec<Value> {
         Match::Marked(mark) => equal(json!({"ct": {"key": "mark"}}), json!(mark)),
         Match::Out(dev) => equal(meta("oifname"), json!(dev)),
         Match::Source(address) => equal(ip("saddr"), json!(address)),
+        Match::Within(net) => {
+            let prefix = json!({"prefix": {"addr": net.network(), "len": net.prefix_len()}});
+            equal(ip("saddr"), prefix)
+        }
         Match::Destination(address) => equal(ip("daddr"), json!(address)),
         Match::Ipv4 => equal(meta("nfproto"), json!("ipv4")),
         Match::Ipv6 => equal(meta("nfproto"), json!("ipv6")),

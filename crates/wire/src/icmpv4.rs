@@ -21,6 +21,8 @@ pub mod at {
 pub const ECHO_REPLY: u8 = 0;
 /// Destination unreachable.
 pub const UNREACHABLE: u8 = 3;
+/// Code of [`UNREACHABLE`]: network unreachable.
+pub const NETWORK: u8 = 0;
 /// Code of [`UNREACHABLE`]: host unreachable.
 pub const HOST: u8 = 1;
 /// Code of [`UNREACHABLE`]: protocol unreachable.

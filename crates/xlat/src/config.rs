@@ -21,7 +21,7 @@ pub struct Config {
     /// there is none.
     pub own4: Option<Ipv4Addr>,
     /// The translator's own IPv6 address: source of its ICMPv6 errors. 192.0.0.8 in the first of `pool6`
-    /// stands in where there is none.
+    /// that may have it stands in where there is none.
     pub own6: Option<Ipv6Addr>,
     /// Source addresses for ICMPv6 errors whose source can't be translated (RFC 6791). Where there is
     /// none: 192.0.0.8, and the node-identification extension that tells the IPv6 source.

@@ -116,7 +116,9 @@ impl Config {
         {
             return Ok(own.v6.addr());
         }
-        let dummy = || self.pool6.first().map(|prefix| prefix.embed(DUMMY));
+        // 192.0.0.8 is not global.
+        let allowed = |prefix: &&Prefix| self.private_through_well_known || **prefix != Prefix::WELL_KNOWN;
+        let dummy = || self.pool6.iter().find(allowed).map(|prefix| prefix.embed(DUMMY));
         self.own6.or_else(dummy).ok_or(Reason::NoOwnAddress)
     }
 

@@ -35,6 +35,7 @@ fn tell4(pass: &mut Pass<'_>, trouble: Trouble) -> Result<(), Reason> {
     let (kind, code, rest) = match trouble {
         Trouble::TimeExceeded => (icmpv4::TIME_EXCEEDED, 0, 0),
         Trouble::TooBig(mtu) => (icmpv4::UNREACHABLE, icmpv4::FRAGMENTATION_NEEDED, mtu & 0xffff),
+        Trouble::Network => (icmpv4::UNREACHABLE, icmpv4::NETWORK, 0),
         Trouble::SourceRoute => (icmpv4::UNREACHABLE, icmpv4::SOURCE_ROUTE_FAILED, 0),
         Trouble::HeaderField(at) => (icmpv4::PARAMETER_PROBLEM, 0, at << 24),
         Trouble::Prohibited => (icmpv4::UNREACHABLE, icmpv4::PROHIBITED, 0),
@@ -67,6 +68,7 @@ fn tell6(pass: &mut Pass<'_>, trouble: Trouble) -> Result<(), Reason> {
     let (kind, code, rest) = match trouble {
         Trouble::TimeExceeded => (icmpv6::TIME_EXCEEDED, 0, 0),
         Trouble::TooBig(mtu) => (icmpv6::TOO_BIG, 0, mtu.max(ipv6::MIN_MTU)),
+        Trouble::Network => (icmpv6::UNREACHABLE, icmpv6::NO_ROUTE, 0),
         Trouble::SourceRoute | Trouble::Prohibited => (icmpv6::UNREACHABLE, icmpv6::PROHIBITED, 0),
         Trouble::HeaderField(at) => (icmpv6::PARAMETER_PROBLEM, 0, at),
         Trouble::Port => (icmpv6::UNREACHABLE, icmpv6::PORT, 0),
@@ -103,6 +105,10 @@ pub(crate) fn receive4(pass: &mut Pass<'_>, packet: &ipv4::Packet<'_>) -> Result
     if packet.is_fragment() {
         return Err(Reason::ForUs.into());
     }
+    // On its way to somebody else.
+    if ipv4::source_route_is_unexpired(packet.options) {
+        return Err(End::Tell(Reason::SourceRoute, Trouble::SourceRoute));
+    }
     match ip.protocol {
         ICMPV4 => {}
         TCP | UDP => return Err(End::Tell(Reason::PortUnreachable, Trouble::Port)),
@@ -133,6 +139,10 @@ pub(crate) fn receive6(pass: &mut Pass<'_>, packet: &ipv6::Packet<'_>) -> Result
     // An atomic fragment is whole (RFC 6946).
     if skipped.fragment.is_some_and(|fragment| fragment.more || fragment.offset != 0) {
         return Err(Reason::ForUs.into());
+    }
+    // On its way to somebody else (RFC 8200 §4.4).
+    if let Some(at) = skipped.segments_left_at {
+        return Err(End::Tell(Reason::SegmentsLeft, Trouble::HeaderField(at as u32)));
     }
     match skipped.protocol {
         ICMPV6 => {}

@@ -36,6 +36,8 @@ pub(crate) enum Trouble {
     TimeExceeded,
     /// The packet may have this many bytes.
     TooBig(u32),
+    /// There is no way to the other network.
+    Network,
     /// A source route is not followed.
     SourceRoute,
     /// The byte at this offset is wrong.

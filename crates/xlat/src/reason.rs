@@ -20,6 +20,7 @@ straddle_wire::reasons! {
     UOctet "u-octet" "Bits 64 to 71 of an address within a translation prefix were not zero (RFC 6052 section 2.2)."
     Suffix "suffix" "The bits behind the IPv4 address of an address within a translation prefix were not zero (RFC 6052 section 2.2)."
     PrivateThroughWellKnown "private-through-well-known" "A private IPv4 address would have stood in 64:ff9b::/96, which is switched off."
+    NoPrefix "no-prefix" "No NAT64 prefix was known by then, so there was no way to IPv4: the program was told at once."
     SourceNotMapped "source-not-mapped" "The source has no address in the other network."
     TimeExceeded "time-exceeded" "The TTL or hop limit ran out at the translator."
     SourceRoute "source-route" "An IPv4 source route was not at its end."

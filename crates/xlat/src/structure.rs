@@ -44,14 +44,14 @@ impl<'a> Structure<'a> {
     /// Writes the quote and this behind it. Returns the length in bytes, and the length attribute: that of the
     /// quote in units of `unit` bytes where a structure follows, else zero.
     ///
-    /// A structure that came in and does not fit behind the quote is left out (RFC 7915 §4.2). For one with
-    /// an object of ours, the quote gives way, down to 128 bytes
-    /// (draft-ietf-v6ops-icmpext-xlat-v6only-source, appendix).
+    /// The quote gives way, down to 128 bytes (RFC 4884 §4; draft-ietf-v6ops-icmpext-xlat-v6only-source, appendix).
+    /// A structure that does not fit behind these is left out: RFC 7915 §4.2 has it truncated, and nobody could
+    /// read what is left.
     pub(crate) fn write(&self, quote: &Quote<'_>, unit: usize, out: &mut [u8]) -> (usize, u8) {
         let room = out.len();
         let wanted = quote.len().max(MIN_DATAGRAM).next_multiple_of(unit);
         let left = room.saturating_sub(self.len()) / unit * unit;
-        let datagram = if self.object.is_some() { wanted.min(left) } else { wanted };
+        let datagram = if self.len() > 0 { wanted.min(left) } else { wanted };
         let fits = (MIN_DATAGRAM..=left).contains(&datagram) && datagram / unit <= u8::MAX.into();
         let fits = fits && self.len() > 0;
         let limit = if fits { datagram } else { room };
@@ -118,7 +118,8 @@ mod tests {
         check(&some, 129, 8, 1232, (148, 17));
         check(&some, 129, 4, 548, (144, 33));
         check(&some, 536, 4, 548, (548, 134));
-        check(&some, 537, 4, 548, (537, 0));
+        check(&some, 537, 4, 548, (548, 134));
+        check(&some, 2000, 8, 1232, (1228, 152));
         check(&some, 60, 4, 139, (60, 0));
         let node = Structure::with_node(&[], Ipv6Addr::LOCALHOST);
         check(&node, 60, 4, 548, (156, 32));

@@ -100,6 +100,11 @@ fn addresses(
 ) -> Result<(Ipv6Addr, Ipv6Addr), End> {
     let legal = if error.is_some() { map::legal_error_source4 } else { map::legal4 };
     legal(header.source)?;
+    let config = translator.config();
+    if config.mode == Mode::Clat && config.pool6.is_empty() {
+        // The prefix is yet to be discovered. Whoever could have taken another way shall not wait for it.
+        return Err(End::Tell(Reason::NoPrefix, Trouble::Network));
+    }
     let destination =
         translator.to6(header.destination, translator.by(Whose::Theirs)).map_err(End::of_destination)?;
     let by = source_by(translator, header.source, error, is_simple(translator));

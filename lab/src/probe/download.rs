@@ -37,6 +37,36 @@ pub fn download(
     Ok(fetched)
 }
 
+/// The same, slowly: `work` is done while the file is on its way. How many bytes had arrived when it was done,
+/// and what has come of the download.
+///
+/// # Errors
+/// As [`download`], when nothing arrives at first, and what keeps `work` from being done.
+pub fn download_during(
+    client: &Host,
+    server: &Host,
+    target: IpAddr,
+    directory: &Path,
+    work: impl FnOnce() -> Result<(), LabError>,
+) -> Result<(u64, Download), LabError> {
+    let serving = Serving::start(server, directory)?;
+    let copy = serving.site.root.join("copy");
+    let mut command = client.command("curl");
+    command.args(["-sS", "-N", "-m", "60", "--limit-rate", SLOW, "-o"]).arg(&copy);
+    command.arg(format!("http://{}/file", authority(target)));
+    let curl = Process::start(command, &serving.site.root.join("curl.log"))?;
+    let length = || fs::metadata(&copy).map(|copy| copy.len()).unwrap_or_default();
+    let begun = std::time::Instant::now();
+    wait::until("the download to begin", START, || (length() > 0).then_some(()))?;
+    work()?;
+    let meanwhile = length();
+    let ended = curl.ends(Duration::from_secs(60)).is_ok();
+    let intact = ended && fs::read(&copy).is_ok_and(|copy| copy == serving.site.file);
+    let download = Download { bytes: length(), intact, seconds: begun.elapsed().as_secs_f64() };
+    serving.stop()?;
+    Ok((meanwhile, download))
+}
+
 /// An address as it stands in a URL (RFC 3986 §3.2.2).
 pub(crate) fn authority(address: IpAddr) -> String {
     match address {
@@ -45,7 +75,8 @@ pub(crate) fn authority(address: IpAddr) -> String {
     }
 }
 
-/// A running nginx that serves a file of 1 MB over both families.
+/// A running nginx that serves a file of 1 MB and a small one over both families, at ports 80 and 443. None
+/// of it is encrypted.
 #[derive(Debug)]
 pub(crate) struct Serving {
     nginx: Process,
@@ -89,6 +120,17 @@ impl Serving {
         })
     }
 
+    /// The addresses that it was asked from so far, each as often as it asked.
+    pub(crate) fn clients(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.site.root.join("access.log")).unwrap_or_default();
+        log.lines().map(str::to_owned).collect()
+    }
+
+    /// Lets it outlive its owner: for a world that is kept.
+    pub(crate) fn leave(self) {
+        self.nginx.leave();
+    }
+
     pub(crate) fn stop(self) -> Result<(), LabError> {
         self.nginx.stop(START).map(drop)
     }
@@ -106,7 +148,10 @@ impl Site {
         let file: Vec<u8> = pseudo_random().take(MEGABYTE).collect();
         fs::create_dir_all(root.join("site")).map_err(doing())?;
         fs::write(root.join("site/file"), &file).map_err(doing())?;
+        fs::write(root.join("site/small"), "hello\n").map_err(doing())?;
         fs::write(root.join("nginx.conf"), CONFIGURATION).map_err(doing())?;
+        // The log of an earlier nginx must not pass for this one's.
+        fs::write(root.join("access.log"), "").map_err(doing())?;
         Ok(Site { root: root.to_path_buf(), file })
     }
 }
@@ -119,6 +164,8 @@ fn pseudo_random() -> impl Iterator<Item = u8> {
 
 const MEGABYTE: usize = 1_000_000;
 const START: Duration = Duration::from_secs(5);
+/// Bytes in a second: the file takes five.
+const SLOW: &str = "200k";
 
 /// One process, root, everything below the directory that `-p` names.
 const CONFIGURATION: &str = "
@@ -127,12 +174,13 @@ master_process off;
 pid nginx.pid;
 events { }
 http {
-    access_log off;
+    log_format clients $remote_addr;
+    access_log access.log clients;
     client_body_temp_path body;
     proxy_temp_path proxy;
     fastcgi_temp_path fastcgi;
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
-    server { listen 80; listen [::]:80; root site; }
+    server { listen 80; listen 443; listen [::]:80; listen [::]:443; root site; }
 }
 ";

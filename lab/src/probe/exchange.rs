@@ -42,34 +42,55 @@ pub fn exchange(
 ) -> Result<Exchange, LabError> {
     let target = target.into();
     let doing = || LabError::io(format!("opening a socket for {kind:?}"));
-    let there = client.inside(|| open(kind, target))?.map_err(doing())?;
-    let here = server.inside(|| open(kind, Ipv6Addr::UNSPECIFIED.into()))?.map_err(doing())?;
-    let payload: Vec<u8> = (0..=u8::MAX).cycle().take(size).collect();
+    let there = client.inside(|| open(kind, target, 0))?.map_err(doing())?;
+    let here = server.inside(|| open(kind, Ipv6Addr::UNSPECIFIED.into(), 0))?.map_err(doing())?;
     let port = match kind {
         Kind::Udp => here.local_addr().map_err(doing())?.port(),
         Kind::Protocol(_) => 0,
     };
+    Ok(answered(&there, &here, (target, port).into(), kind, size))
+}
+
+/// The same by UDP to a port of `target` that leads to another one of `server`.
+///
+/// # Errors
+/// When a socket cannot be made, or somebody listens at the server's port.
+pub fn exchange_at(
+    client: &Host,
+    server: &Host,
+    target: SocketAddr,
+    port: u16,
+    size: usize,
+) -> Result<Exchange, LabError> {
+    let doing = || LabError::io(format!("opening UDP port {port}"));
+    let there = client.inside(|| open(Kind::Udp, target.ip(), 0))?.map_err(doing())?;
+    let here = server.inside(|| open(Kind::Udp, Ipv6Addr::UNSPECIFIED.into(), port))?.map_err(doing())?;
+    Ok(answered(&there, &here, target, Kind::Udp, size))
+}
+
+fn answered(there: &UdpSocket, here: &UdpSocket, target: SocketAddr, kind: Kind, size: usize) -> Exchange {
+    let payload: Vec<u8> = (0..=u8::MAX).cycle().take(size).collect();
     // A refusal, such as "no route to host", is silence to the other side.
-    let sent = there.send_to(&payload, (target, port));
-    let asker = sent.ok().and_then(|_| receive(&here, kind, &payload));
+    let sent = there.send_to(&payload, target);
+    let asker = sent.ok().and_then(|_| receive(here, kind, &payload));
     let answer = asker.and_then(|asker| {
         here.send_to(&payload, asker).ok()?;
-        receive(&there, kind, &payload)
+        receive(there, kind, &payload)
     });
-    Ok(Exchange {
+    Exchange {
         seen_by_server: asker.map(|address| address.ip().to_canonical()),
         seen_by_client: answer.map(|address| address.ip()),
-    })
+    }
 }
 
 /// A socket of the family of `peer`; of both families where that is IPv6 and the kind is UDP.
-fn open(kind: Kind, peer: IpAddr) -> io::Result<UdpSocket> {
+fn open(kind: Kind, peer: IpAddr, port: u16) -> io::Result<UdpSocket> {
     let any: IpAddr = match peer {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let socket = match kind {
-        Kind::Udp => UdpSocket::bind((any, 0))?,
+        Kind::Udp => UdpSocket::bind((any, port))?,
         Kind::Protocol(number) => {
             let protocol = NonZeroU32::new(number.into()).map(Protocol::from_raw);
             let flags = SocketFlags::CLOEXEC;
@@ -114,17 +135,38 @@ pub struct Stream {
 /// # Errors
 /// When the listening socket cannot be made or `ss` cannot be run.
 pub fn stream(client: &Host, server: &Host, target: IpAddr) -> Result<Option<Stream>, LabError> {
-    let listener = server
-        .inside(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)))?
-        .map_err(LabError::io("listening on TCP"))?;
+    let listener = listen(server, 0)?;
     let port = listener.local_addr().map_err(LabError::io("listening on TCP"))?.port();
-    let connected = client.inside(|| TcpStream::connect_timeout(&(target, port).into(), CONNECT))?;
+    talk(client, listener, (target, port).into())
+}
+
+/// The same to a port of `target` that leads to another one of `server`.
+///
+/// # Errors
+/// As [`stream`], and when somebody listens at the server's port.
+pub fn stream_at(
+    client: &Host,
+    server: &Host,
+    target: SocketAddr,
+    port: u16,
+) -> Result<Option<Stream>, LabError> {
+    talk(client, listen(server, port)?, target)
+}
+
+fn listen(server: &Host, port: u16) -> Result<TcpListener, LabError> {
+    server
+        .inside(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)))?
+        .map_err(LabError::io("listening on TCP"))
+}
+
+fn talk(client: &Host, listener: TcpListener, target: SocketAddr) -> Result<Option<Stream>, LabError> {
+    let connected = client.inside(|| TcpStream::connect_timeout(&target, CONNECT))?;
     let Ok(connected) = connected else { return Ok(None) };
     thread::scope(|scope| {
         let accepted = scope.spawn(move || accept(&listener));
         let asked = ask(connected).ok();
         let peer = asked.as_ref().and_then(|stream| stream.peer_addr().ok());
-        let mss = segment_size(client, port)?;
+        let mss = segment_size(client, target.port())?;
         // The server waits for the end of the stream.
         drop(asked);
         let seen_by_server = accepted.join().ok().flatten();

@@ -14,6 +14,8 @@ pub struct Ping {
     pub received: u32,
     /// Shortest, mean and longest round trip in milliseconds; absent when nothing came back.
     pub rtt_ms: Option<[f64; 3]>,
+    /// How far round trips are from their mean, in milliseconds.
+    pub mdev_ms: Option<f64>,
 }
 
 impl Ping {
@@ -33,7 +35,7 @@ pub fn ping(from: &Host, target: IpAddr, count: u32) -> Result<Ping, LabError> {
     let output = from.try_run(&["ping", "-n", "-q", "-i", "0.01", "-W", "0.5", "-c", &number, &target])?;
     let text = format!("{}{}", output.stdout, output.stderr);
     if text.contains("connect: Network is unreachable") {
-        return Ok(Ping { sent: count, received: 0, rtt_ms: None });
+        return Ok(Ping { sent: count, received: 0, rtt_ms: None, mdev_ms: None });
     }
     summary(&text).ok_or(LabError::Unreadable { tool: "ping", text })
 }
@@ -44,11 +46,10 @@ fn summary(text: &str) -> Option<Ping> {
     let sent = numbers.next()?.parse().ok()?;
     let received = numbers.next()?.parse().ok()?;
     let times = text.lines().find_map(|line| line.strip_prefix("rtt min/avg/max/mdev = "));
-    let rtt_ms = times.and_then(|times| {
-        let mut times = times.split('/').map(str::parse);
-        Some([times.next()?.ok()?, times.next()?.ok()?, times.next()?.ok()?])
-    });
-    Some(Ping { sent, received, rtt_ms })
+    let mut times = times.into_iter().flat_map(|times| times.split(['/', ' ']));
+    let mut next = || times.next().and_then(|time| time.parse().ok());
+    let rtt_ms = (|| Some([next()?, next()?, next()?]))();
+    Some(Ping { sent, received, rtt_ms, mdev_ms: next() })
 }
 
 #[cfg(test)]
@@ -61,13 +62,21 @@ mod tests {
 
     #[test]
     fn summaries_are_read() {
-        let ping = |sent, received, rtt_ms| Some(Ping { sent, received, rtt_ms });
+        let ping = |sent, received, rtt_ms, mdev_ms| Some(Ping { sent, received, rtt_ms, mdev_ms });
         check(
             "20 packets transmitted, 19 received, 5% packet loss, time 190ms\n\
              rtt min/avg/max/mdev = 0.021/0.035/0.120/0.020 ms\n",
-            ping(20, 19, Some([0.021, 0.035, 0.120])),
+            ping(20, 19, Some([0.021, 0.035, 0.120]), Some(0.020)),
         );
-        check("3 packets transmitted, 0 received, +3 errors, 100% packet loss, time 9ms\n", ping(3, 0, None));
+        check(
+            "1 packets transmitted, 1 received, 0% packet loss, time 0ms\n\
+             rtt min/avg/max/mdev = 1/2/3/0.5 ms, pipe 2\n",
+            ping(1, 1, Some([1.0, 2.0, 3.0]), Some(0.5)),
+        );
+        check(
+            "3 packets transmitted, 0 received, +3 errors, 100% packet loss, time 9ms\n",
+            ping(3, 0, None, None),
+        );
         check("ping: connect: Network is unreachable\n", None);
     }
 }

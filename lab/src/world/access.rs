@@ -132,6 +132,16 @@ impl Access {
         self.guard.keep()
     }
 
+    /// The router begins to tell the NAT64's prefix: at once, and whenever it is asked.
+    ///
+    /// # Errors
+    /// When its socket cannot be made.
+    pub fn tell_pref64(&mut self) -> Result<(), LabError> {
+        self.network.pref64 = true;
+        self.advertiser = Advertiser::start(&self.edge, "vm", EDGE, &self.network.advertisement())?;
+        Ok(())
+    }
+
     /// A translator by hand on the VM, in the place where straddle will be: TAYGA, as one sets it up
     /// for a /64 or for a routed prefix.
     ///

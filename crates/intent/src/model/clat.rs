@@ -13,7 +13,7 @@ use super::siit::not_the_hosts;
 use super::translation::{Translation, narrow};
 
 /// The host's own address on the IPv4 side where the file names none (RFC 6333 §5.7, RFC 7335).
-const ADDRESS4: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 2);
+pub(super) const ADDRESS4: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 2);
 
 /// Where the prefix of the network's NAT64 comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

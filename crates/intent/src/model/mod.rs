@@ -1,5 +1,6 @@
 //! Second station: the file as values that are legal together. The last that can refuse.
 
+mod apart;
 mod borrow;
 mod clat;
 mod host;
@@ -66,6 +67,7 @@ pub fn read(text: &str) -> Result<Model, Vec<Diagnostic>> {
 fn build(config: &Config, found: &mut Vec<Diagnostic>) -> Model {
     host::check(&config.hosts, found);
     names::check(config, found);
+    apart::check(config, found);
     Model {
         hosts: config.hosts.iter().filter_map(Host::from_config).collect(),
         borrows: borrow::build(config, found),

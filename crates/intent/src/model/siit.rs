@@ -67,18 +67,13 @@ impl Siit {
 
 /// Every legal `[[siit]]` of the file; what is illegal goes to `found`.
 pub(super) fn build(config: &Config, found: &mut Vec<Diagnostic>) -> Vec<Siit> {
-    let mut siits = Vec::new();
-    for (index, entry) in config.siits.iter().enumerate() {
-        let earlier = config.siits.get(..index).unwrap_or(&[]);
-        pools_of_others(entry, earlier, found);
-        siits.extend(one(config, entry, found));
-    }
-    siits
+    config.siits.iter().filter_map(|entry| one(config, entry, found)).collect()
 }
 
 fn one(config: &Config, entry: &config::Siit, found: &mut Vec<Diagnostic>) -> Option<Siit> {
     let host = find(config, entry.host.as_ref(), found);
     nothing_to_translate(entry, found);
+    nobody_to_tell(entry, found);
     pools_by_themselves(entry, found);
     if let Some(host) = host {
         for pool in &entry.pool6 {
@@ -134,6 +129,20 @@ fn nothing_to_translate(entry: &config::Siit, found: &mut Vec<Diagnostic>) {
     }
 }
 
+/// Errors of its own come from 192.0.0.8 in a prefix where the file says nothing else, and that is not global.
+fn nobody_to_tell(entry: &config::Siit, found: &mut Vec<Diagnostic>) {
+    let Some(Spanned { value: false, span }) = &entry.private_through_well_known else { return };
+    let other = entry.pool6.iter().any(|pool| pool.value != Prefix::WELL_KNOWN);
+    if entry.own6.is_none() && !other && !entry.pool6.is_empty() {
+        found.push(Diagnostic::new(
+            span.clone(),
+            "the translator has no IPv6 address that its own errors could come from",
+            "add own6 = \"…\", an address that this host's networks know and nobody has: without such errors, \
+             nobody is told what is too large, and connections hang",
+        ));
+    }
+}
+
 fn overlap(one: Prefix, other: Prefix) -> bool {
     one.net().contains(&other.net()) || other.net().contains(&one.net())
 }
@@ -151,26 +160,6 @@ fn pools_by_themselves(entry: &config::Siit, found: &mut Vec<Diagnostic>) {
             )
         };
         found.push(Diagnostic::new(pool.span.clone(), message, help));
-    }
-}
-
-/// Two translators of one host can't both have the route to a prefix.
-fn pools_of_others(entry: &config::Siit, earlier: &[config::Siit], found: &mut Vec<Diagnostic>) {
-    let same_host = |other: &&config::Siit| match (&entry.host, &other.host) {
-        (Some(mine), Some(theirs)) => mine.value == theirs.value,
-        (Some(_) | None, _) => false,
-    };
-    for other in earlier.iter().filter(same_host) {
-        for pool in &entry.pool6 {
-            if other.pool6.iter().any(|theirs| overlap(pool.value, theirs.value)) {
-                let whose = name(other).unwrap_or_default();
-                found.push(Diagnostic::new(
-                    pool.span.clone(),
-                    format!("`{}` is translated by {whose} already", pool.value),
-                    "give each translator of a host prefixes of its own",
-                ));
-            }
-        }
     }
 }
 

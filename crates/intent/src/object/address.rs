@@ -27,14 +27,8 @@ pub struct Address {
 impl Address {
     /// An address of ours.
     pub fn ours(dev: &str, net: IpNet) -> Address {
-        Address {
-            dev: dev.into(),
-            net,
-            deprecated: false,
-            temporary: false,
-            origin: Origin::Straddle,
-            raw: Raw::default(),
-        }
+        let (origin, raw) = (Origin::Straddle, Raw::default());
+        Address { dev: dev.into(), net, deprecated: false, temporary: false, origin, raw }
     }
 
     /// Whether both are the same address on the same device.

@@ -2,7 +2,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
-use ipnet::Ipv6Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::model::Transport;
@@ -61,6 +61,8 @@ pub enum Match {
     Out(String),
     /// IPv4 source.
     Source(Ipv4Addr),
+    /// IPv4 source inside a network.
+    Within(Ipv4Net),
     /// IPv4 destination.
     Destination(Ipv4Addr),
     /// Destination ports of a protocol, both ends included.
@@ -180,6 +182,7 @@ impl fmt::Display for Match {
             Match::NotIn(dev) => write!(f, "iif not {dev}"),
             Match::Out(dev) => write!(f, "oif {dev}"),
             Match::Source(address) => write!(f, "from {address}"),
+            Match::Within(net) => write!(f, "from {net}"),
             Match::Destination(address) => write!(f, "to {address}"),
             Match::Ports(transport, first, last) => write!(f, "{} {}", transport.word(), span(*first, *last)),
             Match::Ipv4 => write!(f, "ipv4"),

@@ -54,6 +54,17 @@ impl SysctlKey {
         Some(SysctlKey(self.0.replacen(&format!("/{dev}/"), "/default/", 1)))
     }
 
+    /// The key that tells whether somebody has made a router of the host since: whoever does so (`ip_forward`,
+    /// `all.forwarding`) also changes what later devices get, which we never do.
+    pub fn witness(&self) -> Option<SysctlKey> {
+        let mut parts = self.0.split('/');
+        let (_, family, group, device) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let name = parts.next()?;
+        let told = name == "forwarding" || (family, name) == ("ipv6", "accept_ra");
+        (group == "conf" && device != "default" && told)
+            .then(|| SysctlKey(format!("net/{family}/conf/default/forwarding")))
+    }
+
     /// The other keys that writing this one changes, for a host with these devices
     /// (`inet_forward_change`, `addrconf_fixup_forwarding`).
     pub fn disturbs(&self, devices: &[&str]) -> Vec<SysctlKey> {
@@ -100,6 +111,21 @@ mod tests {
         check("net/ipv4/conf/eth0.7/forwarding", Some("eth0.7"));
         check("net/ipv4/neigh/eth0/proxy_delay", Some("eth0"));
         check("net/ipv4/conf/all/forwarding", None);
+        check("net/ipv4/ip_forward", None);
+    }
+
+    #[test]
+    fn who_tells_of_routers() {
+        let check = |key: &str, expected: Option<&str>| {
+            let found = SysctlKey(key.into()).witness();
+            assert_eq!(found.as_ref().map(SysctlKey::path), expected, "{key}");
+        };
+        check("net/ipv4/conf/eth0/forwarding", Some("net/ipv4/conf/default/forwarding"));
+        check("net/ipv6/conf/all/forwarding", Some("net/ipv6/conf/default/forwarding"));
+        check("net/ipv6/conf/eth0.7/accept_ra", Some("net/ipv6/conf/default/forwarding"));
+        check("net/ipv6/conf/default/forwarding", None);
+        check("net/ipv4/conf/eth0/rp_filter", None);
+        check("net/ipv6/neigh/eth0/proxy_delay", None);
         check("net/ipv4/ip_forward", None);
     }
 

@@ -6,15 +6,13 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use straddle_xlat::neutral;
 
 use crate::model::{Address6, Clat, Model, Prefix64};
-use crate::object::{
-    MAIN, Neighbour, NeighbourKind, Object, Origin, Raw, Route, Rule, Selector, SysctlKey, Wanted,
-};
+use crate::object::{MAIN, Object, Origin, Route, Rule, Selector, Wanted};
 
 use crate::snapshot::Snapshot;
 
 use super::translate::{
-    Families, address, device, devices, forwarding6, host, narrow, object, on_link, only_translated, route,
-    sysctl,
+    Families, address, answered, device, devices, forwarding6, host, narrow, object, on_link,
+    only_translated, route,
 };
 use super::{Bridge, Facts, Plan, Translator, Via};
 
@@ -80,19 +78,8 @@ fn ours(plan: &mut Plan, clat: &Clat, six: (&str, Ipv6Addr), mtu: u32, facts: &F
     wanted.push(Wanted::LooseReversePath { dev: dev.into() });
     forwarding6(wanted, &others, facts);
     wanted.push(route(Route::through(MAIN, host(address6), dev)));
-    if on_link(facts, uplink, address6) {
-        // Only a router answers for others (`ndisc_recv_ns`).
-        wanted.push(sysctl(SysctlKey::ipv6_conf(uplink, "forwarding"), "1"));
-        wanted.push(sysctl(SysctlKey::ipv6_conf(uplink, "proxy_ndp"), "1"));
-        wanted.push(sysctl(SysctlKey::ipv6_neigh(uplink, "proxy_delay"), "0"));
-        let neighbour = Neighbour {
-            dev: uplink.into(),
-            address: address6.into(),
-            kind: NeighbourKind::Proxy,
-            origin: Origin::Straddle,
-            raw: Raw::default(),
-        };
-        wanted.push(object(Object::Neighbour(neighbour)));
+    if on_link(facts, uplink, address6.into()) {
+        answered(wanted, uplink, address6.into());
     }
 }
 
@@ -174,11 +161,38 @@ fn address6(clat: &Clat, uplink: &str, facts: &Facts<'_>) -> Option<Ipv6Addr> {
         Address6::Within(net) => Some(chosen(net)),
         Address6::Auto => {
             let present = present(clat, facts.live);
-            // It stays as long as its network does, and while the uplink has none for a moment.
+            // It stays while its network is as good as any, and while the uplink has none for a moment.
             let nets = rooms(uplink, facts.live);
-            let stays = |address: &Ipv6Addr| nets.is_empty() || nets.iter().any(|net| net.contains(address));
-            present.filter(stays).or_else(|| nets.iter().min().copied().map(chosen))
+            let age = |net: &Ipv6Net| Age::of(*net, uplink, facts.live);
+            let best = nets.iter().min_by_key(|net| (age(net), **net));
+            let good = |net: &&Ipv6Net| best.is_some_and(|best| age(net) == age(best));
+            let mut good = nets.iter().filter(good);
+            let stays = |address: &Ipv6Addr| best.is_none() || good.any(|net| net.contains(address));
+            present.filter(stays).or_else(|| best.copied().map(chosen))
         }
+    }
+}
+
+/// How good a network of the uplink is for an address that stays; the lesser is preferred.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Age {
+    /// The uplink has an address of it that is preferred.
+    Preferred,
+    /// The uplink has no address of it.
+    Unknown,
+    /// The uplink's addresses of it are deprecated: the network is being renumbered, and answers may have no
+    /// way back by now (RFC 8978).
+    Deprecated,
+}
+
+impl Age {
+    fn of(net: Ipv6Net, uplink: &str, live: &Snapshot) -> Age {
+        let held = live.addresses.iter().filter(|held| {
+            held.dev == uplink && held.origin != Origin::Straddle && IpNet::V6(net).contains(&held.net.addr())
+        });
+        held.map(|held| if held.deprecated { Age::Deprecated } else { Age::Preferred })
+            .min()
+            .unwrap_or(Age::Unknown)
     }
 }
 
@@ -209,14 +223,14 @@ pub(crate) fn rooms(uplink: &str, live: &Snapshot) -> Vec<Ipv6Net> {
 #[cfg(test)]
 mod tests {
     use crate::memory::Memory;
+    use crate::object::Address;
     use crate::plan::{Endpoints, Offers, plan};
 
     use super::*;
 
     /// The address that is planned where the uplink has this network and our device is there with that address.
     fn check(on_uplink: &str, present: &str, expected: Option<&str>) {
-        let file = "[host.vm]\nuplink = \"eth0\"\n[[clat]]\nhost = \"vm\"\n";
-        let model = crate::model::read(file).unwrap();
+        let model = crate::model::read(FILE).unwrap();
         let mut live = Snapshot::default();
         let mut route = |net: &str, dev: &str, origin| {
             if let Ok(net) = net.parse() {
@@ -240,6 +254,47 @@ mod tests {
             "{part:?}"
         );
     }
+
+    /// As [`check`] where the uplink has these addresses; `-` before one: it is deprecated.
+    fn check_ages(held: &[&str], present: &str, expected: &str) {
+        let mut live = Snapshot::default();
+        for word in held {
+            let (deprecated, net) = word.strip_prefix('-').map_or((false, *word), |net| (true, net));
+            let net: IpNet = net.parse().unwrap();
+            let origin = Origin::Kernel;
+            live.addresses.push(Address { deprecated, origin, ..Address::ours("eth0", net) });
+            live.routes.push(Route { origin, ..Route::through(MAIN, net.trunc(), "eth0") });
+        }
+        live.routes.extend(present.parse().map(|net| Route::through(MAIN, net, "st-clat")));
+        let facts = Facts {
+            live: &live,
+            memory: &Memory::default(),
+            offers: &Offers::default(),
+            seed: 0x5eed,
+            endpoints: &Endpoints::new(),
+        };
+        let plan = plan(&crate::model::read(FILE).unwrap(), "vm", &facts);
+        let part = &plan.bridges.first().unwrap().part;
+        assert!(part.contains(&format!("from {expected}")), "{held:?} {present}: {part}");
+    }
+
+    #[test]
+    fn a_network_that_is_left_is_left() {
+        let (old, new, local) = ("2001:db8:1::7/64", "2001:db8:2::7/64", "fd00:1::7/64");
+        let gone = "-2001:db8:1::7/64";
+        check_ages(&[old, new], "", "2001:db8:1::");
+        check_ages(&[new, old, local], "", "2001:db8:1::");
+        check_ages(&[gone, new], "", "2001:db8:2::");
+        check_ages(&[gone, local], "", "fd00:1::");
+        check_ages(&[gone], "", "2001:db8:1::");
+        check_ages(&[gone, old], "", "2001:db8:1::");
+        // What is there stays where it is as good.
+        check_ages(&[old, new], "2001:db8:2::77/128", "2001:db8:2::77 ");
+        check_ages(&[gone, new], "2001:db8:1::77/128", "2001:db8:2::");
+        check_ages(&[gone], "2001:db8:1::77/128", "2001:db8:1::77 ");
+    }
+
+    const FILE: &str = "[host.vm]\nuplink = \"eth0\"\n[[clat]]\nhost = \"vm\"\n";
 
     #[test]
     fn an_address_stays_as_long_as_it_can() {

@@ -190,9 +190,14 @@ impl Facts<'_> {
         self.live.mtu(dev).unwrap_or(1500)
     }
 
-    /// Whether the host forwarded IPv4 from this device before we came.
+    /// Whether the host forwards IPv4 from this device without us.
     fn forwards(&self, dev: &str) -> bool {
-        self.before(&SysctlKey::ipv4_conf(dev, "forwarding")) == Some("1")
+        self.forwards_by(&SysctlKey::ipv4_conf(dev, "forwarding"))
+    }
+
+    /// Whether the host forwarded by this key before we came, or somebody has made a router of it since.
+    fn forwards_by(&self, key: &SysctlKey) -> bool {
+        self.memory.is_overruled(key, self.live) || self.before(key) == Some("1")
     }
 
     /// Whether the host forwarded IPv6 before we came.

@@ -16,14 +16,20 @@ pub(super) fn merged(all: Vec<Wanted>) -> Vec<Wanted> {
             Some(known) => join(known, wanted),
         }
     }
+    for wanted in &mut merged {
+        if let Wanted::Object(Object::Filter(filter)) = wanted {
+            // As the kernel lists them: chain by chain. Those that drop stand last.
+            let drops = |verdict: Verdict| matches!(verdict, Verdict::Drop | Verdict::Count);
+            filter.rules.sort_by_key(|rule| (rule.chain, drops(rule.verdict)));
+        }
+    }
     merged
 }
 
-/// Of two wishes with one key the first stands; the filter has the rules of both, those that drop last.
+/// Of two wishes with one key the first stands; the filter has the rules of both.
 fn join(known: &mut Wanted, wanted: Wanted) {
     if let (Wanted::Object(Object::Filter(all)), Wanted::Object(Object::Filter(more))) = (known, wanted) {
         all.rules.extend(more.rules);
-        all.rules.sort_by_key(|rule| (rule.chain, matches!(rule.verdict, Verdict::Drop | Verdict::Count)));
     }
 }
 

@@ -1,13 +1,16 @@
 //! `siit`: a stateless translator between an IPv6 and an IPv4 network (RFC 7915).
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use ipnet::IpNet;
+use straddle_xlat::eam::Mapping;
 
 use crate::model::{Model, Siit};
 use crate::object::{MAIN, Object, Route, Wanted};
 
 use super::translate::{
-    Families, device, devices, forwarding4, forwarding6, host, is_reached, joined, narrow, object,
-    only_translated, path_mtu, route,
+    Families, answered, device, devices, forwarding4, forwarding6, host, is_reached, joined, narrow, object,
+    on_link, only_translated, path_mtu, route,
 };
 use super::{Bridge, Facts, Plan, Translator, Via};
 
@@ -15,6 +18,10 @@ use super::{Bridge, Facts, Plan, Translator, Via};
 const FEW: usize = 5;
 /// More routes than these are the user's own choice to make.
 const MANY: usize = 1000;
+/// A network of at most this many free bits is answered for address by address.
+const SMALL: u8 = 4;
+/// More addresses than these are not answered for.
+const ANSWERS: usize = 256;
 
 pub(super) fn add(plan: &mut Plan, model: &Model, siit: &Siit, facts: &Facts<'_>) {
     if plan.host != siit.host {
@@ -37,10 +44,14 @@ pub(super) fn add(plan: &mut Plan, model: &Model, siit: &Siit, facts: &Facts<'_>
     plan.wanted.push(Wanted::LooseReversePath { dev: dev.into() });
     forwarding4(&mut plan.wanted, dev, &others);
     forwarding6(&mut plan.wanted, &others, facts);
-    let (nets, left) = translated(siit, facts);
+    let (nets, left) = translated(siit, uplink, facts);
     plan.remarks.extend(left);
-    plan.remarks.extend(chosen(siit, facts));
+    plan.remarks.extend(chosen(siit, uplink, facts));
+    let led = nets.iter().filter_map(|net| led_elsewhere(plan, siit, *net)).take(FEW);
+    let led: Vec<String> = led.collect();
+    plan.remarks.extend(led);
     plan.wanted.extend(nets.into_iter().map(|net| route(Route::through(MAIN, net, dev))));
+    answer(plan, siit, uplink, facts);
     plan.bridges.push(Bridge {
         name: siit.name.clone(),
         recipe: "siit",
@@ -65,35 +76,89 @@ fn between(siit: &Siit) -> String {
 }
 
 /// What is to be said of mappings whose IPv4 side the host reaches by a route of its own.
-fn chosen(siit: &Siit, facts: &Facts<'_>) -> Vec<String> {
-    let lived = |net: IpNet| is_reached(facts, net).is_some();
-    let mappings = siit.eam.mappings().iter().filter(|mapping| lived(mapping.v4.into()));
-    let told = mappings.take(FEW).map(|mapping| {
+fn chosen(siit: &Siit, uplink: &str, facts: &Facts<'_>) -> Vec<String> {
+    let told = siit.eam.mappings().iter().filter_map(|mapping| {
+        let (into, why) = leading(*mapping, uplink, facts);
         let (four, six) = (mapping.v4, mapping.v6);
-        let (into, other) = if lived(six.into()) {
-            (four.to_string(), "both have")
-        } else {
-            (six.to_string(), "the IPv4 side has")
-        };
-        format!("{six} and {four}: {other} a route of this host's own; {into} leads into {}", siit.name)
+        let into = if into == IpNet::V4(four) { four.to_string() } else { six.to_string() };
+        Some(format!("{six} and {four}: {}; {into} leads into {}", why?, siit.name))
     });
-    told.collect()
+    told.take(FEW).collect()
+}
+
+/// The side of a mapping on which nobody lives, and why it is that one where it is not plain.
+fn leading(mapping: Mapping, uplink: &str, facts: &Facts<'_>) -> (IpNet, Option<String>) {
+    let (four, six) = (IpNet::from(mapping.v4), IpNet::from(mapping.v6));
+    let lived = |net: IpNet| is_reached(facts, net).is_some();
+    match (lived(four), lived(six)) {
+        (false, _) => (four, None),
+        (true, true) => (four, Some("both have a route of this host's own".into())),
+        // A public address beside the host's own is one that was given to it for its neighbours' sake.
+        (true, false) if !is_private(mapping.v4.addr()) && on_link(facts, uplink, four.addr()) => {
+            (four, Some(format!("the IPv4 side is of {uplink}'s own network")))
+        }
+        (true, false) => (six, Some("the IPv4 side has a route of this host's own".into())),
+    }
+}
+
+/// RFC 1918, and RFC 6598.
+fn is_private(address: Ipv4Addr) -> bool {
+    address.is_private() || matches!(address.octets(), [100, 64..=127, ..])
+}
+
+/// Answers the uplink's neighbours for what leads into the translator and is of their network.
+fn answer(plan: &mut Plan, siit: &Siit, uplink: &str, facts: &Facts<'_>) {
+    let pools = siit.pool6.iter().map(|pool| IpNet::from(pool.net()));
+    let own = siit.own4.map(host).into_iter().chain(siit.own6.map(host));
+    let mapped = siit.eam.mappings().iter().map(|mapping| leading(*mapping, uplink, facts).0);
+    let near = own.chain(mapped).chain(pools).filter(|net| on_link(facts, uplink, net.addr()));
+    let (mut answers, mut left): (Vec<IpAddr>, Vec<IpNet>) = (Vec::new(), Vec::new());
+    for net in joined(near.collect()) {
+        let size = net.max_prefix_len() - net.prefix_len();
+        if size > SMALL || answers.len() >= ANSWERS {
+            left.push(net);
+        } else {
+            answers.extend(addresses(net).filter(|address| facts.live.holder(*address).next().is_none()));
+        }
+    }
+    for address in answers {
+        answered(&mut plan.wanted, uplink, address);
+    }
+    plan.remarks.extend(left.iter().take(FEW).map(|net| {
+        format!(
+            "{net} is of {uplink}'s own network, where each address would have to be answered for: have it routed \
+             to this host, or map single addresses"
+        )
+    }));
+}
+
+/// All of a small network.
+fn addresses(net: IpNet) -> impl Iterator<Item = IpAddr> {
+    let count = 1_u32 << (net.max_prefix_len() - net.prefix_len()).min(SMALL);
+    (0..count).map(move |index| match net.network() {
+        IpAddr::V4(first) => Ipv4Addr::from_bits(first.to_bits().wrapping_add(index)).into(),
+        IpAddr::V6(first) => Ipv6Addr::from_bits(first.to_bits().wrapping_add(index.into())).into(),
+    })
+}
+
+/// The IPv6 sides of two translators' mappings may overlap. Where both lead in by them, one has none.
+fn led_elsewhere(plan: &Plan, siit: &Siit, net: IpNet) -> Option<String> {
+    let leads = |wanted: &Wanted, dev: &str| *wanted == route(Route::through(MAIN, net, dev));
+    let leads = |bridge: &&Bridge| plan.wanted.iter().any(|wanted| leads(wanted, bridge.device()));
+    let first = plan.bridges.iter().find(leads)?;
+    Some(format!("{net} leads into {} already: none of it comes to {}", first.name, siit.name))
 }
 
 /// What leads into the translator: its prefixes, its own addresses, and of each mapping the side on which
 /// nobody lives. And what is to be said of the rest.
-fn translated(siit: &Siit, facts: &Facts<'_>) -> (Vec<IpNet>, Option<String>) {
+fn translated(siit: &Siit, uplink: &str, facts: &Facts<'_>) -> (Vec<IpNet>, Option<String>) {
     let mut nets: Vec<IpNet> = siit.pool6.iter().map(|pool| pool.net().into()).collect();
     nets.extend(siit.own4.map(host));
     nets.extend(siit.own6.map(host));
     nets.retain(|net| {
         net.prefix_len() < net.max_prefix_len() || facts.live.holder(net.addr()).next().is_none()
     });
-    let lived = |net: IpNet| is_reached(facts, net).is_some();
-    let mapped = siit.eam.mappings().iter().map(|mapping| {
-        let (four, six) = (IpNet::from(mapping.v4), IpNet::from(mapping.v6));
-        if lived(four) && !lived(six) { six } else { four }
-    });
+    let mapped = siit.eam.mappings().iter().map(|mapping| leading(*mapping, uplink, facts).0);
     let mapped = joined(mapped.collect());
     if mapped.len() > MANY {
         let name = &siit.name;

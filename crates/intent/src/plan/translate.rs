@@ -1,12 +1,12 @@
 //! What `siit` and `clat` share: a tun device, what leads into it, and forwarding for exactly that.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::object::{
-    Address, Chain, Filter, FilterRule, Link, LinkKind, Match, Object, Origin, Route, Sysctl, SysctlKey,
-    Verdict, Wanted,
+    Address, Chain, Filter, FilterRule, Link, LinkKind, Match, Neighbour, NeighbourKind, Object, Origin, Raw,
+    Route, Sysctl, SysctlKey, Verdict, Wanted,
 };
 
 use super::Facts;
@@ -35,7 +35,9 @@ pub(super) fn sysctl(key: SysctlKey, value: &str) -> Wanted {
 
 /// The devices that packets for the translator may come in by: all but those of ours and `lo`.
 pub(super) fn devices<'a>(facts: &Facts<'a>) -> Vec<&'a str> {
-    let others = facts.live.links.iter().filter(|link| link.bridge.is_none() && link.name != "lo");
+    // One that we had begun to make is ours, though it bears no mark yet.
+    let ours = |link: &Link| link.bridge.is_some() || facts.memory.begun.contains(&link.name);
+    let others = facts.live.links.iter().filter(|link| !ours(link) && link.name != "lo");
     others.map(|link| link.name.as_str()).collect()
 }
 
@@ -76,7 +78,7 @@ pub(super) fn only_translated(
 ) -> Filter {
     let mut rules =
         vec![(vec![Match::In(dev.into())], Verdict::Accept), (vec![Match::Out(dev.into())], Verdict::Accept)];
-    let six = facts.before(&SysctlKey::ipv6_conf("all", "forwarding")) == Some("1");
+    let six = facts.forwards_by(&SysctlKey::ipv6_conf("all", "forwarding"));
     for other in devices {
         if families == Families::Both && !facts.forwards(other) {
             rules.push((vec![Match::In((*other).into()), Match::Ipv4], Verdict::Drop));
@@ -133,13 +135,29 @@ pub(super) fn joined(nets: Vec<IpNet>) -> Vec<IpNet> {
     four.chain(Ipv6Net::aggregate(&six).into_iter().map(IpNet::V6)).collect()
 }
 
-/// The network of a device's own that contains an address: neighbours there ask for it.
-pub(super) fn on_link(facts: &Facts<'_>, dev: &str, address: Ipv6Addr) -> bool {
+/// Whether an address is of a network of a device's own: neighbours there ask for it.
+pub(super) fn on_link(facts: &Facts<'_>, dev: &str, address: IpAddr) -> bool {
     facts.live.routes.iter().any(|route| {
         route.dev.as_deref() == Some(dev)
+            && route.table == crate::object::MAIN
             && route.gateway.is_none()
             && route.origin != Origin::Straddle
             && route.dst.prefix_len() > 0
-            && route.dst.contains(&IpAddr::from(address))
+            && route.dst.contains(&address)
     })
+}
+
+/// The neighbours' question for an address is answered on this device.
+pub(super) fn answered(wanted: &mut Vec<Wanted>, dev: &str, address: IpAddr) {
+    match address {
+        IpAddr::V4(_) => wanted.push(sysctl(SysctlKey::ipv4_neigh(dev, "proxy_delay"), "0")),
+        IpAddr::V6(_) => {
+            // Only a router answers for others (`ndisc_recv_ns`).
+            wanted.push(sysctl(SysctlKey::ipv6_conf(dev, "forwarding"), "1"));
+            wanted.push(sysctl(SysctlKey::ipv6_conf(dev, "proxy_ndp"), "1"));
+            wanted.push(sysctl(SysctlKey::ipv6_neigh(dev, "proxy_delay"), "0"));
+        }
+    }
+    let (kind, origin, raw) = (NeighbourKind::Proxy, Origin::Straddle, Raw::default());
+    wanted.push(object(Object::Neighbour(Neighbour { dev: dev.into(), address, kind, origin, raw })));
 }

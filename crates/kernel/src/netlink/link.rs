@@ -25,6 +25,21 @@ pub(crate) fn dump(socket: &mut Socket) -> Result<(Vec<Link>, Names), Error> {
     Ok((links, names))
 }
 
+/// A device's link-layer address; none where there is no such device, or no such address.
+pub(crate) fn hardware(socket: &mut Socket, dev: &str) -> Result<Vec<u8>, Error> {
+    let found = socket.dump("list devices", &RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+    for object in found {
+        let RouteNetlinkMessage::NewLink(message) = object.message else { continue };
+        let address = message.attributes.iter().find_map(|attribute| {
+            if let LinkAttribute::Address(address) = attribute { Some(address) } else { None }
+        });
+        if read(&message).name == dev {
+            return Ok(address.cloned().unwrap_or_default());
+        }
+    }
+    Ok(Vec::new())
+}
+
 fn read(message: &LinkMessage) -> Link {
     let mut link = Link {
         name: String::new(),

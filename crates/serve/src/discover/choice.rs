@@ -181,8 +181,13 @@ impl Choice {
     pub fn next(&self, now: Instant) -> Instant {
         let offered = self.offered(now);
         let measure = (self.measures && offered.len() > 1).then(|| self.measures_at(&offered).unwrap_or(now));
-        let ends = self.offers.iter().map(|offer| offer.until);
-        ends.chain(measure).fold(self.ask, Instant::min)
+        self.ends().into_iter().chain(measure).fold(self.ask, Instant::min)
+    }
+
+    /// When the first of the prefixes that were told ends.
+    #[must_use]
+    pub fn ends(&self) -> Option<Instant> {
+        self.offers.iter().map(|offer| offer.until).min()
     }
 
     /// Why each of the resolvers that were asked last told nothing.

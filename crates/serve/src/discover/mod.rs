@@ -6,6 +6,7 @@
 
 mod choice;
 pub mod dns64;
+mod errand;
 mod fastest;
 #[cfg(test)]
 mod hex;

@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use straddle_xlat::rfc6052::Prefix;
+
+use super::dns64::Answer;
+use super::errand::Errand;
 use super::{Choice, Discovered, Listener, Source, dns64, fastest, resolv};
 use crate::Error;
 
@@ -39,56 +43,79 @@ pub struct State {
 
 impl Search {
     /// Searches until `stop` can be read. `tell` hears every change; a prefix that is only told again for longer is
-    /// one too. While resolvers are asked and connections tried, which takes seconds at most, nothing else is done.
+    /// one too. Routers are heard while resolvers are asked and connections tried.
     ///
     /// # Errors
     /// Waiting fails.
     pub fn run(&self, stop: BorrowedFd<'_>, mut tell: impl FnMut(&State)) -> Result<(), Error> {
         let mut choice = Choice::new(Instant::now(), self.target.is_some());
         let mut ear = Ear { listener: None, trouble: None, next: Instant::now() };
+        let mut errand = None;
         let mut told = State::default();
         loop {
             ear.listen(&self.uplink, &mut choice);
-            self.find_out(&mut ear, &mut choice);
+            errand = self.find_out(errand, &mut ear, &mut choice);
             let state = self.state(&ear, &mut choice);
             if state != told {
                 tell(&state);
                 told = state;
             }
             let now = Instant::now();
-            let until = ear.next().into_iter().fold(choice.next(now).min(now + LOOK), Instant::min);
-            if wait(ear.listener.as_ref(), stop, until)? {
+            let due = if errand.is_some() { choice.ends() } else { Some(choice.next(now)) };
+            let until = ear.next().into_iter().chain(due).fold(now + LOOK, Instant::min);
+            let errand = errand.as_ref().map(|(_, errand)| errand.fd());
+            let fds = ear.listener.as_ref().map(Listener::fd).into_iter().chain(errand);
+            if wait(fds, stop, until)? {
                 return Ok(());
             }
         }
     }
 
-    /// Asks and measures, where it is time to.
-    fn find_out(&self, ear: &mut Ear, choice: &mut Choice) {
+    /// Asks and measures, where it is time to, one after the other; takes in what was brought.
+    fn find_out(&self, under_way: Option<Sent>, ear: &mut Ear, choice: &mut Choice) -> Option<Sent> {
         let now = Instant::now();
-        if choice.is_to_ask(now) {
-            // Where routers told nothing, they are asked at the pace of RFC 7559 anyway.
-            let from_router = |found: Discovered| found.source == Source::Advertisement;
-            if let Some(listener) = &mut ear.listener
-                && choice.present(now).is_some_and(from_router)
-            {
-                listener.again(now);
-                listener.solicit(now);
+        if let Some((what, errand)) = under_way {
+            match errand.brought(|| what.nothing()) {
+                Some(brought) => brought.told(choice, now),
+                // What a router told meanwhile need not be asked for any more.
+                None if what == What::Ask && !choice.is_to_ask(now) => {}
+                None => return Some((what, errand)),
             }
-            let own;
-            let resolvers = if self.resolvers.is_empty() {
-                own = resolv::of_this_host();
-                &own
-            } else {
-                &self.resolvers
-            };
-            let answers = dns64::ask(resolvers, PATIENCE);
-            choice.answered(Instant::now(), answers);
         }
-        let several = choice.to_measure(Instant::now());
-        if let Some(target) = self.target.filter(|_| !several.is_empty()) {
-            let times = fastest(&several, target, Some(&self.uplink), PATIENCE);
-            choice.measured(Instant::now(), times);
+        let what = self.due(now, choice)?;
+        if what == What::Ask {
+            ask_routers(now, ear, choice);
+        }
+        let (search, errand) = (self.clone(), what.clone());
+        match Errand::begin(move || search.bring(&errand)) {
+            Ok(errand) => Some((what, errand)),
+            Err(_) => {
+                // Without room for a thread, it is as if nobody had answered.
+                what.nothing().told(choice, now);
+                None
+            }
+        }
+    }
+
+    /// What it is time to find out.
+    fn due(&self, now: Instant, choice: &Choice) -> Option<What> {
+        if choice.is_to_ask(now) {
+            return Some(What::Ask);
+        }
+        let several = choice.to_measure(now);
+        self.target.filter(|_| !several.is_empty()).map(|target| What::Measure(several, target))
+    }
+
+    /// Takes seconds.
+    fn bring(&self, what: &What) -> Brought {
+        match what {
+            What::Ask if self.resolvers.is_empty() => {
+                Brought::Answers(dns64::ask(&resolv::of_this_host(), PATIENCE))
+            }
+            What::Ask => Brought::Answers(dns64::ask(&self.resolvers, PATIENCE)),
+            What::Measure(several, target) => {
+                Brought::Times(fastest(several, *target, Some(&self.uplink), PATIENCE))
+            }
         }
     }
 
@@ -98,6 +125,53 @@ impl Search {
             choice.failures().iter().map(|(resolver, why)| format!("the resolver {} {why}", resolver.ip()));
         let ears = ear.trouble.iter().map(|why| format!("routers on {}: {why}", self.uplink));
         State { found, troubles: ears.chain(resolvers).collect() }
+    }
+}
+
+/// What is being found out.
+type Sent = (What, Errand<Brought>);
+
+#[derive(Clone, PartialEq, Eq)]
+enum What {
+    Ask,
+    /// How fast a connection opens through each of these.
+    Measure(Vec<Prefix>, SocketAddrV4),
+}
+
+impl What {
+    /// What it comes to where nobody answers.
+    fn nothing(&self) -> Brought {
+        match self {
+            What::Ask => Brought::Answers(Vec::new()),
+            What::Measure(several, _) => {
+                Brought::Times(several.iter().map(|prefix| (*prefix, None)).collect())
+            }
+        }
+    }
+}
+
+enum Brought {
+    Answers(Vec<Answer>),
+    Times(Vec<(Prefix, Option<Duration>)>),
+}
+
+impl Brought {
+    fn told(self, choice: &mut Choice, now: Instant) {
+        match self {
+            Brought::Answers(answers) => choice.answered(now, answers),
+            Brought::Times(times) => choice.measured(now, times),
+        }
+    }
+}
+
+/// Where routers told nothing, they are asked at the pace of RFC 7559 anyway.
+fn ask_routers(now: Instant, ear: &mut Ear, choice: &mut Choice) {
+    let from_router = |found: Discovered| found.source == Source::Advertisement;
+    if let Some(listener) = &mut ear.listener
+        && choice.present(now).is_some_and(from_router)
+    {
+        listener.again(now);
+        listener.solicit(now);
     }
 }
 
@@ -145,10 +219,14 @@ impl Ear {
     }
 }
 
-/// Waits for an advertisement or a time; true when the search shall end.
-fn wait(listener: Option<&Listener>, stop: BorrowedFd<'_>, until: Instant) -> Result<bool, Error> {
-    let mut fds = vec![PollFd::from_borrowed_fd(stop, PollFlags::IN)];
-    fds.extend(listener.map(|listener| PollFd::from_borrowed_fd(listener.fd(), PollFlags::IN)));
+/// Waits for one of these or a time; true when the search shall end.
+fn wait<'a>(
+    heard: impl Iterator<Item = BorrowedFd<'a>>,
+    stop: BorrowedFd<'a>,
+    until: Instant,
+) -> Result<bool, Error> {
+    let fds = [stop].into_iter().chain(heard);
+    let mut fds: Vec<PollFd<'_>> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
     let left = Timespec::try_from(until.saturating_duration_since(Instant::now())).ok();
     match poll(&mut fds, left.as_ref()) {
         Ok(_) | Err(Errno::INTR) => Ok(fds.first().is_some_and(|stop| !stop.revents().is_empty())),

@@ -21,6 +21,8 @@ use crate::stop::Stop;
 
 /// Messages that are taken before anything else is looked at again.
 const BATCH: usize = 64;
+/// As many sent without an answer are one lost no more.
+const SILENCE: u32 = 3;
 
 /// What the server is to know.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -84,6 +86,7 @@ impl Client {
             began: Instant::now(),
             told: None,
             socket: None,
+            unanswered: 0,
             state: State::default(),
         };
         let mut loops = Loops::new("endpoint")?;
@@ -132,6 +135,8 @@ struct Teller {
     told: Option<Told>,
     /// From `told`'s source; opened when there is something to send, closed on any error.
     socket: Option<UdpSocket>,
+    /// Messages sent since the server's last answer.
+    unanswered: u32,
     state: State,
 }
 
@@ -183,8 +188,14 @@ impl Teller {
                 return self.fails(&format!("no updates can be sent from {}: {error}", told.source));
             }
         };
+        if self.unanswered >= SILENCE {
+            self.fails(&format!("{} does not answer: it is not reached, or has another key", self.server));
+        }
         match socket.send(&datagram) {
-            Ok(_) => self.socket = Some(socket),
+            Ok(_) => {
+                self.socket = Some(socket);
+                self.unanswered = self.unanswered.saturating_add(1);
+            }
             Err(error) => self.fails(&format!("no update reaches {}: {error}", self.server)),
         }
     }
@@ -198,6 +209,9 @@ impl Teller {
                 Ok(length) => {
                     let reason = self.client.receive(room.get(..length).unwrap_or_default(), self.now());
                     self.shared.tally.ended(reason);
+                    if matches!(reason, Reason::Acknowledged | Reason::Challenged) {
+                        self.unanswered = 0;
+                    }
                     if reason == Reason::Acknowledged {
                         self.state.acknowledged_at = Some(self.now().unix.as_secs());
                         self.state.trouble = None;
@@ -208,6 +222,7 @@ impl Teller {
                 // An ICMP error, for one: nobody listens there.
                 Err(error) => {
                     self.socket = None;
+                    self.unanswered = 0;
                     self.fails(&format!("no update reaches {}: {error}", self.server));
                 }
             }

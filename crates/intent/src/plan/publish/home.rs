@@ -1,6 +1,8 @@
 //! The host that the server is behind, or that is the server.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::model::Share;
 use crate::object::{
@@ -30,6 +32,7 @@ pub(super) fn add(plan: &mut Plan, here: &Here<'_>) {
         plan.wanted.push(sysctl(SysctlKey::ipv4_conf(dev, "forwarding"), "1"));
     }
     plan.wanted.push(route(Route::through(here.number, everywhere(), &here.publish.device)));
+    plan.wanted.extend(default(here, &targets).map(route));
     plan.wanted.extend(rules(here, &targets).into_iter().map(|rule| object(Object::Rule(rule))));
     plan.remarks.extend(remarks(here, &targets));
 }
@@ -64,7 +67,7 @@ fn behind(targets: &[(Ipv4Addr, Place)]) -> Vec<&str> {
 
 /// What a server whose whole address is published sends leaves by the carrier, its own networks excepted.
 /// Of one with published ports, only connections that came by the carrier do; all, where there is no other
-/// way.
+/// way. This host's own ICMP errors about a connection go where it goes.
 fn rules(here: &Here<'_>, targets: &[(Ipv4Addr, Place)]) -> Vec<Rule> {
     let rule = |selector: Selector, priority: u32, table: u32, no_default: bool| Rule {
         priority,
@@ -82,10 +85,20 @@ fn rules(here: &Here<'_>, targets: &[(Ipv4Addr, Place)]) -> Vec<Rule> {
             rules.push(rule(from(), RULE + 1, here.number, false));
         }
     }
-    if !whole {
-        rules.push(rule(Selector::Marked(here.number), RULE + 1, here.number, false));
-    }
+    rules.push(rule(Selector::Marked(here.number), RULE + 1, here.number, false));
     rules
+}
+
+/// What this host sends from no particular address leaves from the server's, where it is the server and has no
+/// other way.
+fn default(here: &Here<'_>, targets: &[(Ipv4Addr, Place)]) -> Option<Route> {
+    let own = targets.iter().find(|(_, place)| matches!(place, Place::Here));
+    let whole = matches!(here.publish.share, Share::Whole(_));
+    own.filter(|_| whole).map(|(target, _)| Route {
+        source: Some(IpAddr::V4(*target)),
+        metric: here.number,
+        ..Route::through(MAIN, everywhere(), &here.publish.device)
+    })
 }
 
 fn has_default(facts: &Facts<'_>) -> bool {
@@ -99,10 +112,7 @@ fn has_default(facts: &Facts<'_>) -> bool {
 
 fn filter(here: &Here<'_>, targets: &[(Ipv4Addr, Place)]) -> Filter {
     let dev = || here.dev();
-    let mut rules: Vec<FilterRule> = Vec::new();
-    if matches!(here.publish.share, Share::Ports(_)) {
-        rules.extend(marks(here));
-    }
+    let mut rules: Vec<FilterRule> = marks(here).to_vec();
     for dev in behind(targets) {
         // Neighbours of a server that call the public address.
         rules.extend(here.redirections(Some(Match::In(dev.into()))));
@@ -124,9 +134,17 @@ fn filter(here: &Here<'_>, targets: &[(Ipv4Addr, Place)]) -> Filter {
             let back = vec![Match::In(lan.clone()), Match::Out(dev()), Match::Source(*target)];
             rules.push(here.rule(Chain::Forward, back, Verdict::Accept));
             // Else its answer would go past us, from an address that its neighbour did not call.
-            let near = vec![Match::Out(lan.clone()), Match::Destination(*target), Match::Redirected];
-            rules.push(here.rule(Chain::Snat, near, Verdict::Masquerade));
+            for net in connected(here.facts, lan) {
+                let near = [Match::Within(net), Match::Destination(*target), Match::Redirected];
+                let matches = [Match::Out(lan.clone())].into_iter().chain(near).collect();
+                rules.push(here.rule(Chain::Snat, matches, Verdict::Masquerade));
+            }
         }
+    }
+    if let Share::Whole(target) = here.publish.share {
+        // It keeps its address, whatever else here hides what leaves its network.
+        let leaves = vec![Match::Out(dev()), Match::Source(target)];
+        rules.push(here.rule(Chain::Snat, leaves, Verdict::Snat(target)));
     }
     rules.extend(here.nothing_else());
     for lan in behind(targets) {
@@ -135,6 +153,19 @@ fn filter(here: &Here<'_>, targets: &[(Ipv4Addr, Place)]) -> Filter {
         }
     }
     Filter { rules }
+}
+
+/// The networks whose hosts are neighbours on a device.
+fn connected(facts: &Facts<'_>, dev: &str) -> Vec<Ipv4Net> {
+    let near =
+        facts.live.routes.iter().filter(|route| {
+            route.table == MAIN && route.dev.as_deref() == Some(dev) && route.gateway.is_none()
+        });
+    let nets = near.filter_map(|route| match route.dst {
+        IpNet::V4(net) if net.prefix_len() > 0 => Some(net),
+        IpNet::V4(_) | IpNet::V6(_) => None,
+    });
+    nets.collect()
 }
 
 /// What may come by the carrier for a server: everything (none), or these.
@@ -152,7 +183,8 @@ fn openings(here: &Here<'_>, target: Ipv4Addr) -> Vec<Option<Match>> {
     }
 }
 
-/// Connections that came by the carrier go back by it.
+/// Connections that came by the carrier go back by it, and so do errors about them: what this host says of a
+/// packet from there has none of the servers' addresses.
 fn marks(here: &Here<'_>) -> [FilterRule; 3] {
     let (mark, dev) = (here.number, || here.dev());
     [
@@ -178,5 +210,13 @@ fn remarks(here: &Here<'_>, targets: &[(Ipv4Addr, Place)]) -> Vec<String> {
             here.publish.address
         )
     });
-    all.into_iter().chain(lost).collect()
+    let elsewhere = !whole || has_default(here.facts);
+    let own = targets.iter().filter(|(_, place)| elsewhere && matches!(place, Place::Here));
+    let own = own.map(|(target, _)| {
+        format!(
+            "a service of this host that answers datagrams must listen at {target} itself: from no particular \
+             address it would answer by the host's own default route, if by any"
+        )
+    });
+    all.into_iter().chain(lost).chain(own).collect()
 }
