@@ -1,10 +1,12 @@
 //! IPv6 over tunnels of the kernel's own, complete, and with either end as people type it today.
 
+use std::time::Duration;
+
 use straddle_lab::host::Host;
 use straddle_lab::probe::{Kind, exchange, ping, stream};
 use straddle_lab::straddle::Straddle;
 use straddle_lab::world::Broker;
-use straddle_lab::{LabError, Tunnel6Options, tunnel6};
+use straddle_lab::{LabError, Tunnel6Options, tunnel6, wait};
 
 use crate::{exe, turn};
 
@@ -42,6 +44,11 @@ fn typed(host: &Host, lines: &[&str]) -> Result<(), LabError> {
 /// Everything that crosses between the first client and the web server.
 fn crosses(world: &Broker, what: &str) -> Result<(), LabError> {
     let (web, client) = (&world.web, &world.box_);
+    // A kernel's proxy answers neighbours late, unless told otherwise.
+    for (from, to) in [(client, Broker::WEB), (web, Broker::BOX)] {
+        let first = || ping(from, to.into(), 1).ok().filter(|ping| ping.complete());
+        wait::until(&format!("{what}: a first answer"), Duration::from_secs(15), first)?;
+    }
     for (from, to, target, source) in
         [(client, web, Broker::WEB, Broker::BOX), (web, client, Broker::BOX, Broker::WEB)]
     {

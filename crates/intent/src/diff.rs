@@ -70,6 +70,12 @@ fn taken_back(plan: &Plan, live: &Snapshot, memory: &Memory) -> Vec<Step> {
     let keys: HashSet<Key> = plan.wanted.iter().map(Wanted::key).collect();
     let wants = |key: &Key| keys.contains(key);
     let mut unwanted: Vec<Object> = live.ours().into_iter().filter(|object| !wants(&object.key())).collect();
+    if plan.is_the_way_down() {
+        // With a device goes what stands on it, thousands of addresses at once.
+        let going: HashSet<&str> =
+            live.links.iter().filter(|l| l.bridge.is_some()).map(|l| l.name.as_str()).collect();
+        unwanted.retain(|object| !object.device().is_some_and(|dev| going.contains(dev)));
+    }
     unwanted.sort_by_key(removal_rank);
     let mut steps: Vec<Step> = unwanted.into_iter().map(Step::Remove).collect();
     for (key, remembered) in &memory.settings {

@@ -258,6 +258,11 @@ impl Plan {
         keys
     }
 
+    /// Whether it is no host's plan, but that of nothing: everything is taken back.
+    pub(crate) fn is_the_way_down(&self) -> bool {
+        self.host.is_empty() && self.wanted.is_empty()
+    }
+
     /// Whether a process must serve a device of this plan, or tell or hear endpoints.
     pub fn needs_serving(&self) -> bool {
         self.served().next().is_some() || !self.updates.is_empty()

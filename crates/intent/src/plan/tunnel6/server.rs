@@ -12,7 +12,7 @@ use crate::object::{
     Route, SysctlKey, Verdict, Wanted,
 };
 use crate::plan::translate::{address, devices, forwarding6, object, route, sysctl};
-use crate::plan::{Awaited, Backend, Facts, Make, Plan, Via, carrier, forces};
+use crate::plan::{Awaited, Backend, Bridge, Facts, Make, Plan, Via, carrier, forces};
 
 use super::{Carrier, Mtu, bridge, clamps, here, mtu, owned, rule, there, updates};
 
@@ -33,7 +33,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, served: &[&Tunnel6], facts: &F
     let Some(first) = served.first() else { return };
     let Some(local) = here(&first.server, facts) else { return };
     let backend = Backend::choose(model, &plan.host, Kind::Sit, facts.offers);
-    let mut clients = Vec::new();
+    let (mut clients, mut bridges) = (Vec::new(), Vec::new());
     let mut taken: HashMap<Ipv4Addr, &str> = served.iter().filter_map(|tunnel| fixed(tunnel)).collect();
     for tunnel in served {
         plan.updates.extend(updates(tunnel, None));
@@ -43,9 +43,10 @@ pub(super) fn add(plan: &mut Plan, model: &Model, served: &[&Tunnel6], facts: &F
             Some(remote) => {
                 let mtu = mtu(&tunnel.server, &tunnel.client, facts);
                 let carrier = self::carrier(tunnel, &backend, (local, remote), mtu);
+                bridges.push(bridge(tunnel, part(tunnel), Via::Carrier(carrier.clone())));
                 clients.push(Client { tunnel, carrier });
             }
-            None => awaited(plan, tunnel, &backend, other),
+            None => bridges.push(awaited(&mut plan.wanted, tunnel, &backend, other)),
         }
     }
     let uplink = first.server.uplink.as_str();
@@ -63,9 +64,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, served: &[&Tunnel6], facts: &F
     neighbours(&mut plan.wanted, &clients, uplink, facts);
     unassigned(&mut plan.wanted, served, uplink, facts);
     plan.remarks.extend(remarks(&clients, uplink, facts));
-    for Client { tunnel, carrier } in clients {
-        plan.bridges.push(bridge(tunnel, part(tunnel), Via::Carrier(carrier)));
-    }
+    plan.bridges.extend(bridges);
 }
 
 fn part(tunnel: &Tunnel6) -> String {
@@ -101,7 +100,7 @@ fn fixed(tunnel: &Tunnel6) -> Option<(Ipv4Addr, &str)> {
 }
 
 /// Nothing leads to a client whose endpoint is unknown, and nothing but `unreachable` to its networks.
-fn awaited(plan: &mut Plan, tunnel: &Tunnel6, backend: &Backend, other: Option<&str>) {
+fn awaited(wanted: &mut Vec<Wanted>, tunnel: &Tunnel6, backend: &Backend, other: Option<&str>) -> Bridge {
     let host = &tunnel.client.host;
     let why = match other {
         None => format!("waits until {host} tells its endpoint"),
@@ -110,8 +109,8 @@ fn awaited(plan: &mut Plan, tunnel: &Tunnel6, backend: &Backend, other: Option<&
         ),
     };
     let awaited = Awaited { device: device(tunnel, backend.make), why };
-    plan.wanted.extend(tunnel.owned().into_iter().map(|net| route(Route::unreachable(net.into()))));
-    plan.bridges.push(bridge(tunnel, part(tunnel), Via::Awaited(awaited)));
+    wanted.extend(tunnel.owned().into_iter().map(|net| route(Route::unreachable(net.into()))));
+    bridge(tunnel, part(tunnel), Via::Awaited(awaited))
 }
 
 fn links(wanted: &mut Vec<Wanted>, clients: &[Client<'_>], widest: &Mtu, make: Make) {
