@@ -288,10 +288,13 @@ fn moved(world: &Broker, straddle: &Straddle) -> Result<Check, LabError> {
         }
     })?;
     serving.stop()?;
-    let status = straddle.on(&world.vps).json("status")?;
-    let bridges = status["bridges"].as_array().into_iter().flatten();
-    let remotes = bridges.map(|bridge| &bridge["bridge"]["carrier"]["remote"]);
-    let followed = remotes.into_iter().any(|remote| *remote == Broker::SHED4[1].to_string().as_str());
+    let followed = wait::until("the vps to follow", TOLD, || {
+        let status = straddle.on(&world.vps).json("status").ok()?;
+        let bridges = status["bridges"].as_array().into_iter().flatten();
+        let mut remotes = bridges.map(|bridge| &bridge["bridge"]["carrier"]["remote"]);
+        remotes.any(|remote| *remote == Broker::SHED4[1].to_string().as_str()).then_some(())
+    });
+    let followed = followed.is_ok();
     let whole = if got.intact { "whole" } else { "not whole" };
     let measured =
         format!("{whole} in {:.1} s, the vps {} it", got.seconds, if followed { "followed" } else { "lost" });

@@ -152,6 +152,8 @@ lan = "eth1"
     fn lay(&self) -> Result<(), LabError> {
         self.hosts().iter().try_for_each(|host| plain(host).and_then(|()| outspoken(host)))?;
         forwards(&self.inet)?;
+        // A download is not in its buffers before it has moved.
+        self.shed.sysctl("net/ipv4/tcp_rmem", "4096 16384 32768")?;
         cable((&self.web, "eth0", 0x0a), (&self.inet, "web", 0x1a), 1500)?;
         cable((&self.vps, "eth0", 0x02), (&self.inet, "hoster", 0x01), 1500)?;
         cable((&self.box_, "eth0", 0x0b), (&self.inet, "box", 0x1b), 1500)?;
