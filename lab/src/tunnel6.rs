@@ -232,7 +232,10 @@ fn received(host: &Host) -> Result<u64, LabError> {
 /// Addresses that nobody has: one answer each, that there is no route, from whoever it belongs to.
 fn unassigned(world: &Broker) -> Result<Vec<Check>, LabError> {
     let one = |address: Ipv6Addr| {
-        let carried = |host: &Host, dev: &str| carried(host, dev);
+        // The gateway knows the server again, whom it was made to forget.
+        wait::until("the vps to answer the gateway", ANSWER, || {
+            ping(&world.inet, Broker::VPS.into(), 1).ok().filter(|ping| ping.complete())
+        })?;
         let before = carried(&world.vps, "eth0")?;
         let answer = knock(&world.web, IpAddr::from(address), 100, ANSWER)?;
         let passed = carried(&world.vps, "eth0")? - before;
