@@ -147,6 +147,11 @@ pub(crate) enum Lab {
         #[command(flatten)]
         shown: Shown,
     },
+    /// IPv4-only hosts have IPv6 through tunnels to one that has both
+    Tunnel6 {
+        #[command(flatten)]
+        shown: Shown,
+    },
     /// Hosts behind two routers without IPv4 have it, without a tunnel
     Via6 {
         #[command(flatten)]

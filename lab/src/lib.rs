@@ -31,6 +31,7 @@ mod relay;
 mod siit;
 mod tayga;
 mod tools;
+mod tunnel6;
 mod via6;
 
 pub use attempt::borrow_bridge;
@@ -44,4 +45,5 @@ pub use relay::{RELAY_CONFIG, RelayOptions, relay};
 pub use report::{Check, Report};
 pub use siit::{SIIT_CONFIG, SiitOptions, siit};
 pub use straddle::Carrier;
+pub use tunnel6::{Tunnel6Options, tunnel6};
 pub use via6::{VIA6_CONFIG, Via6Options, via6};

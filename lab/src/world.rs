@@ -11,6 +11,7 @@
 //! ```
 
 mod access;
+mod broker;
 mod chain;
 mod data_centre;
 mod home;
@@ -18,6 +19,7 @@ mod links;
 mod rented;
 
 pub use access::{Access, Network};
+pub use broker::Broker;
 pub use chain::Chain;
 pub use data_centre::DataCentre;
 pub use home::DsLite;

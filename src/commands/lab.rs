@@ -1,6 +1,7 @@
 use straddle_lab::{
     BorrowOptions, Carrier, ClatOptions, ClatVariant, LabError, PublishOptions, PublishVariant, RelayOptions,
-    Report, SiitOptions, Via6Options, borrow, borrow_bridge, clat, publish, relay, siit, via6,
+    Report, SiitOptions, Tunnel6Options, Via6Options, borrow, borrow_bridge, clat, publish, relay, siit,
+    tunnel6, via6,
 };
 
 use crate::cli::{CarrierWord, Exit, Knowledge, Lab, Much, Variant};
@@ -18,6 +19,7 @@ pub(crate) fn lab(options: &Lab) -> Ended {
     | Lab::Publish { shown, .. }
     | Lab::Siit { shown }
     | Lab::Relay { shown }
+    | Lab::Tunnel6 { shown }
     | Lab::Via6 { shown }) = options;
     if shown.json {
         let text = serde_json::to_string_pretty(&report);
@@ -62,6 +64,7 @@ fn tried(options: &Lab) -> Result<Report, LabError> {
         }
         Lab::Relay { shown } => relay(&RelayOptions { keep: shown.keep }, &exe, &mut progress),
         Lab::Via6 { shown } => via6(&Via6Options { keep: shown.keep }, &exe, &mut progress),
+        Lab::Tunnel6 { shown } => tunnel6(&Tunnel6Options { keep: shown.keep }, &exe, &mut progress),
     }
 }
 

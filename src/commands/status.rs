@@ -1,5 +1,7 @@
 use serde_json::{Value, json};
-use straddle_intent::plan::{Bridge, Via};
+use straddle_encap::Reason;
+use straddle_intent::object::{Object, Verdict, Wanted};
+use straddle_intent::plan::{Bridge, Plan, Via};
 use straddle_intent::step::Step;
 use straddle_kernel::Counters;
 use straddle_kernel::fast::Counts;
@@ -37,7 +39,8 @@ pub(crate) fn status(place: &Place, json: bool) -> Ended {
     };
     let by_kernel = look.plan.bridges.iter().filter(|bridge| !bridge.is_served());
     let names: Vec<&str> = by_kernel.filter_map(Bridge::device).collect();
-    let devices = site.kernel.counters(&names)?;
+    let mut devices = site.kernel.counters(&names)?;
+    refused(&mut devices, &look.plan, &site.kernel.counted()?);
     let fast = fast(&mut site, &look);
     let status = Status { look, left, service: ask(&place.runtime_dir), devices, fast };
     if json {
@@ -57,6 +60,26 @@ fn fast(site: &mut Site, look: &Look) -> Vec<(String, Counts)> {
         }
     }
     counted
+}
+
+/// What a rule of ours has dropped of a bridge's packets counts as dropped by its device.
+fn refused(devices: &mut [(String, Counters)], plan: &Plan, counted: &[(String, u64)]) {
+    for wanted in &plan.wanted {
+        let Wanted::Object(Object::Filter(filter)) = wanted else { continue };
+        for rule in filter.rules.iter().filter(|rule| rule.verdict == Verdict::Count) {
+            let text = rule.to_string();
+            let packets = counted.iter().filter(|(comment, _)| *comment == text).map(|(_, packets)| packets);
+            let packets: u64 = packets.sum();
+            let bridge = plan.bridges.iter().find(|bridge| bridge.name == rule.bridge);
+            let device = bridge.and_then(Bridge::device);
+            let device = device.and_then(|device| devices.iter_mut().find(|(dev, _)| dev == device));
+            let Some((_, counters)) = device.filter(|_| packets > 0) else { continue };
+            match counters.drops.iter_mut().find(|(name, _)| *name == Reason::ForeignSource.name()) {
+                Some((_, known)) => *known += packets,
+                None => counters.drops.push((Reason::ForeignSource.name(), packets)),
+            }
+        }
+    }
 }
 
 fn words(step: &Step) -> Vec<String> {

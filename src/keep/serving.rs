@@ -1,8 +1,9 @@
 //! What serves the bridges of a plan: the loops of carriers and those of translators. As with everything, what
 //! shall be is compared with what is.
 
-use std::net::{IpAddr, Ipv6Addr};
-use std::os::fd::BorrowedFd;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -82,10 +83,11 @@ impl Served {
     /// Opens the devices and starts the loops.
     fn begin(bridges: &[&Bridge], found: &Found) -> Result<Served, Complaint> {
         let mut carriers = Vec::new();
+        let mut devices = Devices::new();
         let mut translators = Vec::new();
         for bridge in bridges {
             match &bridge.via {
-                Via::Carrier(carrier) => carriers.push(self::carrier(&bridge.name, carrier)?),
+                Via::Carrier(carrier) => carriers.push(self::carrier(&bridge.name, carrier, &mut devices)?),
                 Via::Translator(translator) => {
                     translators.push(self::translator(&bridge.name, translator, found)?);
                 }
@@ -180,7 +182,7 @@ fn together<'a>(wanted: &[&'a Bridge]) -> Vec<Vec<&'a Bridge>> {
     groups
 }
 
-fn socket(bridge: &Bridge) -> Option<(u8, Ipv6Addr)> {
+fn socket(bridge: &Bridge) -> Option<(u8, IpAddr)> {
     match &bridge.via {
         Via::Carrier(carrier) => Some((carrier.kind.protocol(), carrier.local)),
         Via::Translator(_) | Via::Relay(_) | Via::Awaited(_) | Via::Routes(_) => None,
@@ -191,14 +193,27 @@ fn owned(bridges: &[&Bridge]) -> Vec<Bridge> {
     bridges.iter().copied().cloned().collect()
 }
 
-fn carrier(bridge: &str, carrier: &Carrier) -> Result<carrier::Carrier, Complaint> {
+/// The queues of each device that was opened: carriers may share one.
+type Devices = BTreeMap<String, Arc<Vec<OwnedFd>>>;
+
+fn carrier(bridge: &str, carrier: &Carrier, devices: &mut Devices) -> Result<carrier::Carrier, Complaint> {
+    let queues = match devices.get(&carrier.device) {
+        Some(queues) => queues.clone(),
+        None => {
+            let queues = Arc::new(open_queues(&carrier.device, processors()).map_err(not_served)?);
+            devices.insert(carrier.device.clone(), queues.clone());
+            queues
+        }
+    };
     Ok(carrier::Carrier {
         bridge: bridge.into(),
         kind: carrier.kind,
-        local: IpAddr::V6(carrier.local),
-        remote: IpAddr::V6(carrier.remote),
+        local: carrier.local,
+        remote: carrier.remote,
         mtu: u16::try_from(carrier.mtu.value).unwrap_or(u16::MAX),
-        queues: open_queues(&carrier.device, processors()).map_err(not_served)?,
+        inner6: carrier.inner6,
+        owned: carrier.owned.iter().map(|net| (net.network(), net.prefix_len())).collect(),
+        queues,
     })
 }
 

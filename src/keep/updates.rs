@@ -1,6 +1,5 @@
 //! Endpoints that change: this host's are told, those of others are heard.
 
-use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -33,8 +32,8 @@ impl Updates {
         let mut clients = Vec::new();
         for update in wanted.iter().filter(|update| update.tells.is_some()) {
             let key = read_key(Path::new(&update.key_file)).map_err(not_told)?;
-            let server = SocketAddr::V6(update.server);
-            let client = Client::begin(&update.bridge, key, server, Timing::default()).map_err(not_told)?;
+            let client =
+                Client::begin(&update.bridge, key, update.server, Timing::default()).map_err(not_told)?;
             listen(&news, client.fd())?;
             listen(&news, client.ended())?;
             clients.push((update.bridge.clone(), client));
@@ -58,7 +57,7 @@ impl Updates {
         for (bridge, client) in &self.clients {
             let update = wanted.iter().find(|update| update.bridge == *bridge);
             let endpoint = update.and_then(|update| update.tells);
-            client.tell(endpoint.map(|endpoint| IpAddr::from(endpoint).into()));
+            client.tell(endpoint.map(Into::into));
         }
         self.wanted = wanted.to_vec();
     }
@@ -99,14 +98,14 @@ impl Updates {
 fn server(wanted: &[plan::Updates], known: &Endpoints) -> Result<Option<Server>, Complaint> {
     let (mut addresses, mut expected) = (Vec::new(), Vec::new());
     for update in wanted.iter().filter(|update| update.tells.is_none()) {
-        let address = SocketAddr::V6(update.server);
+        let address = update.server;
         if !addresses.contains(&address) {
             addresses.push(address);
         }
         expected.push(Expected {
             bridge: update.bridge.clone(),
             key: read_key(Path::new(&update.key_file)).map_err(not_told)?,
-            version: Version::V6,
+            version: if update.over_v4() { Version::V4 } else { Version::V6 },
             endpoint: known.get(&update.bridge).copied(),
         });
     }

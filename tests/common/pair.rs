@@ -116,7 +116,9 @@ fn end(kind: Kind, make: Make, local: IpAddr, remote: IpAddr, number: u8) -> End
         Make::Tun => {
             kernel.execute(&Step::Create(Object::Filter(quiet(kind, remote)))).unwrap();
             let queues = open_queues(DEVICE, 2).unwrap();
-            let carrier = Carrier { bridge: "test".into(), kind, local, remote, mtu, queues };
+            let (bridge, queues) = ("test".into(), std::sync::Arc::new(queues));
+            let carrier =
+                Carrier { bridge, kind, local, remote, mtu, inner6: None, owned: Vec::new(), queues };
             End(Some(Serving::begin(vec![carrier]).unwrap()))
         }
     }

@@ -12,6 +12,7 @@ mod mtu;
 #[path = "../common/pair.rs"]
 mod pair;
 mod publish;
+mod tunnel6;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};

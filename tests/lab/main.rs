@@ -21,6 +21,7 @@ mod publish;
 mod relay;
 mod siit;
 mod trace_free;
+mod tunnel6;
 mod via6;
 
 use std::alloc::{GlobalAlloc, Layout, System};

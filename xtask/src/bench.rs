@@ -1,5 +1,5 @@
 //! `make bench`: the same bytes over the same namespaces by several ways, in turn.
-//! `cargo xtask bench [borrow | translate | relay] [ROUNDS]` measures one part, or as often as told.
+//! `cargo xtask bench [borrow | translate | relay | tunnel6] [ROUNDS]` measures one part, or as often as told.
 
 mod borrow;
 mod callers;
@@ -7,6 +7,7 @@ mod iperf;
 mod relay;
 mod table;
 mod translate;
+mod tunnel6;
 
 pub(crate) use borrow::{PLAIN, plain};
 
@@ -26,12 +27,15 @@ pub fn bench() -> Done {
             println!();
             translate::bench(rounds)?;
             println!();
-            relay::bench(rounds)
+            relay::bench(rounds)?;
+            println!();
+            tunnel6::bench(rounds)
         }
         "borrow" => borrow::bench(rounds),
         "translate" => translate::bench(rounds),
         "relay" => relay::bench(rounds),
-        _ => Err("usage: cargo xtask bench [borrow | translate | relay] [ROUNDS]".into()),
+        "tunnel6" => tunnel6::bench(rounds),
+        _ => Err("usage: cargo xtask bench [borrow | translate | relay | tunnel6] [ROUNDS]".into()),
     }
 }
 

@@ -26,6 +26,9 @@ straddle_wire::reasons! {
     ErrorAboutError "error-about-error" "No ICMP error is sent about an ICMP error."
     ErrorNotWanted "error-not-wanted" "The packet is one about which no ICMP error is sent: a later fragment, multicast, an unusable source, or one that the error does not concern."
     ErrorRateLimited "error-rate-limited" "An ICMP error was not sent because of the rate limit."
+    ForeignSource "foreign-source" "The inner packet came from an address that is not the client's (BCP 38)."
+    NoClient "no-client" "The inner packet was for an address that no client has."
+    LinkScope "link-scope" "The inner packet was for the link alone, or from it: clients that share a device share no link."
     ErrorUnusable "error-unusable" "The part of our packet quoted in an ICMP error from the path could not be read."
 }
 

@@ -1,5 +1,6 @@
 //! The difference between what shall be and what is: the work.
 
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::memory::{Memory, Remembered};
@@ -32,8 +33,9 @@ pub fn diff(plan: &Plan, live: &Snapshot, memory: &Memory) -> Result<Vec<Step>, 
     let (replaced, live) = replaced(plan, live);
     steps.extend(replaced);
     let mut conflicts = Vec::new();
+    let ours = Ours::of(&live);
     for wanted in &plan.wanted {
-        match one(wanted, &live, memory) {
+        match one(wanted, &ours, memory) {
             Ok(found) => steps.extend(found),
             Err(conflict) => conflicts.push(conflict),
         }
@@ -65,8 +67,15 @@ fn replaced(plan: &Plan, mut live: Snapshot) -> (Vec<Step>, Snapshot) {
 }
 
 fn taken_back(plan: &Plan, live: &Snapshot, memory: &Memory) -> Vec<Step> {
-    let wants = |key: &Key| plan.wanted.iter().any(|wanted| wanted.key() == *key);
+    let keys: HashSet<Key> = plan.wanted.iter().map(Wanted::key).collect();
+    let wants = |key: &Key| keys.contains(key);
     let mut unwanted: Vec<Object> = live.ours().into_iter().filter(|object| !wants(&object.key())).collect();
+    if plan.is_the_way_down() {
+        // With a device goes what stands on it, thousands of addresses at once.
+        let going: HashSet<&str> =
+            live.links.iter().filter(|l| l.bridge.is_some()).map(|l| l.name.as_str()).collect();
+        unwanted.retain(|object| !object.device().is_some_and(|dev| going.contains(dev)));
+    }
     unwanted.sort_by_key(removal_rank);
     let mut steps: Vec<Step> = unwanted.into_iter().map(Step::Remove).collect();
     for (key, remembered) in &memory.settings {
@@ -122,9 +131,31 @@ fn set(key: &SysctlKey, from: &str, to: &str, live: &Snapshot) -> Step {
     Step::Set(Setting { key: key.clone(), from: from.into(), to: to.into(), disturbed, beside })
 }
 
-fn one(wanted: &Wanted, live: &Snapshot, memory: &Memory) -> Result<Option<Step>, Conflict> {
+/// What is there, and by their keys what is ours of it and which routes are not.
+struct Ours<'a> {
+    live: &'a Snapshot,
+    objects: HashMap<Key, Object>,
+    foreign: HashMap<Key, &'a Route>,
+}
+
+impl Ours<'_> {
+    fn of(live: &Snapshot) -> Ours<'_> {
+        let mut objects = HashMap::new();
+        for object in live.ours() {
+            objects.entry(object.key()).or_insert(object);
+        }
+        let mut foreign = HashMap::new();
+        for route in live.routes.iter().filter(|route| route.origin != Origin::Straddle) {
+            foreign.entry(Key::Route(route.table, route.dst, route.metric)).or_insert(route);
+        }
+        Ours { live, objects, foreign }
+    }
+}
+
+fn one(wanted: &Wanted, ours: &Ours<'_>, memory: &Memory) -> Result<Option<Step>, Conflict> {
+    let live = ours.live;
     match wanted {
-        Wanted::Object(object) => present(object, live),
+        Wanted::Object(object) => present(object, ours),
         Wanted::Sysctl(sysctl) => Ok(sysctl_step(sysctl, live)),
         Wanted::LooseReversePath { dev } => Ok(loosened(dev, live)),
         Wanted::Vacant { address, .. } => vacant(*address, live),
@@ -149,8 +180,8 @@ fn vacant(address: Ipv4Addr, live: &Snapshot) -> Result<Option<Step>, Conflict> 
     }
 }
 
-fn present(object: &Object, live: &Snapshot) -> Result<Option<Step>, Conflict> {
-    let Some(found) = found(object, live)? else {
+fn present(object: &Object, ours: &Ours<'_>) -> Result<Option<Step>, Conflict> {
+    let Some(found) = found(object, ours)? else {
         return Ok(Some(Step::Create(object.clone())));
     };
     let in_step = match (object, &found) {
@@ -172,14 +203,13 @@ fn present(object: &Object, live: &Snapshot) -> Result<Option<Step>, Conflict> {
 }
 
 /// The object of the same key, if it is ours.
-fn found(object: &Object, live: &Snapshot) -> Result<Option<Object>, Conflict> {
-    let key = object.key();
+fn found(object: &Object, ours: &Ours<'_>) -> Result<Option<Object>, Conflict> {
+    let (key, live) = (object.key(), ours.live);
     if let Object::Filter(filter) = object {
         return found_filter(filter, live);
     }
-    let ours = live.ours().into_iter().find(|other| other.key() == key);
-    if ours.is_some() {
-        return Ok(ours);
+    if let Some(known) = ours.objects.get(&key) {
+        return Ok(Some(known.clone()));
     }
     let foreign = match object {
         Object::Link(link) => live.link(&link.name).map(|_| format!("a device `{}` exists", link.name)),
@@ -187,8 +217,7 @@ fn found(object: &Object, live: &Snapshot) -> Result<Option<Object>, Conflict> {
             live.addresses.iter().find(|other| other.same_as(address)).map(words::address)
         }
         Object::Route(_) => {
-            let same = |other: &&crate::object::Route| Object::Route((*other).clone()).key() == key;
-            live.routes.iter().find(same).map(|route| format!("the route `{}` exists", words::route(route)))
+            ours.foreign.get(&key).map(|route| format!("the route `{}` exists", words::route(route)))
         }
         Object::Rule(_) => {
             let same = |other: &&crate::object::Rule| Object::Rule((*other).clone()).key() == key;

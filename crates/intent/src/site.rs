@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use straddle_encap::Kind;
 
 use crate::config::{Diagnostic, Spanned};
 use crate::model::{Address6, BackendChoice, Borrow, FastChoice, Host, Model};
@@ -148,7 +149,13 @@ fn kernel_lacks(model: &Model, host: &Host, offers: &Offers) -> Option<Diagnosti
         .iter()
         .filter(|publish| [&publish.from.host, &publish.to.host].contains(&&host.name))
         .map(|publish| publish.kind);
-    let kinds = model.borrows.iter().filter(ends_here).map(|borrow| borrow.kind).chain(published);
+    let tunnelled = model
+        .tunnels6
+        .iter()
+        .filter(|tunnel| [&tunnel.server.host, &tunnel.client.host].contains(&&host.name))
+        .map(|_| Kind::Sit);
+    let borrowed = model.borrows.iter().filter(ends_here).map(|borrow| borrow.kind);
+    let kinds = borrowed.chain(published).chain(tunnelled);
     let kinds = kinds.filter(|kind| offers.knows(*kind));
     let (kind, why) = kinds.into_iter().find_map(|kind| offers.refusal(kind).map(|why| (kind, why)))?;
     let message = format!("this kernel has no {}: {why}", kind_word(kind));

@@ -18,7 +18,7 @@ pub struct Snapshot {
     pub addresses: Vec<Address>,
     /// Every route of every table.
     pub routes: Vec<Route>,
-    /// Every IPv4 policy rule.
+    /// Every IPv4 policy rule, and those of IPv6 that are for a source.
     pub rules: Vec<Rule>,
     /// Every neighbour entry that knows a link-layer address, and every proxy entry.
     pub neighbours: Vec<Neighbour>,

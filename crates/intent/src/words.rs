@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use crate::object::{
     Address, Chain, Displaced, FastPath, FilterRule, Format, Link, LinkKind, MAIN, Neighbour, NeighbourKind,
     Object, Origin, Route, RouteKind, Rule, Selector, Tunnel,
@@ -60,7 +62,7 @@ fn added(object: &Object) -> Vec<String> {
         Object::Link(link) => vec![format!("ip link add {}", self::link(link))],
         Object::Address(address) => vec![format!("ip addr add {}", self::address(address))],
         Object::Route(route) => vec![format!("ip route add {}", self::route(route))],
-        Object::Rule(rule) => vec![format!("ip rule add {}", self::rule(rule))],
+        Object::Rule(rule) => vec![format!("{} rule add {}", ip(rule), self::rule(rule))],
         Object::Neighbour(neighbour) => vec![format!("ip neigh add {}", self::neighbour(neighbour))],
         Object::Filter(filter) => {
             let used = |chain: &Chain| filter.rules.iter().any(|rule| rule.chain == *chain);
@@ -78,7 +80,7 @@ fn removed(object: &Object) -> String {
         Object::Link(link) => format!("ip link del {}", link.name),
         Object::Address(address) => format!("ip addr del {}", self::address(address)),
         Object::Route(route) => format!("ip route del {}", self::route(route)),
-        Object::Rule(rule) => format!("ip rule del {}", self::rule(rule)),
+        Object::Rule(rule) => format!("{} rule del {}", ip(rule), self::rule(rule)),
         Object::Neighbour(neighbour) => format!("ip neigh del {}", self::neighbour(neighbour)),
         Object::Filter(_) => "nft delete table inet straddle".into(),
         Object::FastPath(fast) => format!("tc filter del {}", fast_path(fast)),
@@ -90,7 +92,7 @@ fn changed(to: &Object) -> Vec<String> {
         Object::Link(link) => vec![format!("ip link set {}", self::link(link))],
         Object::Address(address) => vec![format!("ip addr replace {}", self::address(address))],
         Object::Route(route) => vec![format!("ip route replace {}", self::route(route))],
-        Object::Rule(rule) => vec![format!("ip rule add {}, delete the former", self::rule(rule))],
+        Object::Rule(rule) => vec![format!("{} rule add {}, delete the former", ip(rule), self::rule(rule))],
         Object::Neighbour(neighbour) => vec![format!("ip neigh replace {}", self::neighbour(neighbour))],
         Object::Filter(_) => added(to),
         Object::FastPath(fast) => vec![format!("tc filter replace {}", fast_path(fast))],
@@ -161,6 +163,7 @@ pub fn route(route: &Route) -> String {
     let mut words = match route.kind {
         RouteKind::Unicast => String::new(),
         RouteKind::Local => "local ".into(),
+        RouteKind::Unreachable => "unreachable ".into(),
         RouteKind::Other(number) => format!("type {number} "),
     };
     // ip(8) takes a `default` by way of an IPv6 next hop for the IPv6 one.
@@ -198,11 +201,20 @@ pub fn route(route: &Route) -> String {
     words
 }
 
+/// ip(8) takes rules of IPv6 with a word more.
+fn ip(rule: &Rule) -> &'static str {
+    match rule.selector {
+        Selector::From(IpNet::V6(_)) => "ip -6",
+        Selector::From(IpNet::V4(_)) | Selector::Incoming(_) | Selector::Marked(_) | Selector::Other => "ip",
+    }
+}
+
 /// As `ip rule add` takes it.
 pub fn rule(rule: &Rule) -> String {
     let selector = match &rule.selector {
         Selector::Incoming(dev) => format!("iif {dev}"),
-        Selector::From(net) => format!("from {}", net.addr()),
+        Selector::From(net) if net.prefix_len() == net.max_prefix_len() => format!("from {}", net.addr()),
+        Selector::From(net) => format!("from {net}"),
         Selector::Marked(mark) => format!("fwmark {mark}"),
         Selector::Other => "…".into(),
     };

@@ -44,6 +44,14 @@ impl Live {
         counters::read(&mut self.socket, devices)
     }
 
+    /// How many packets each rule of ours that counts has met, by its comment.
+    ///
+    /// # Errors
+    /// When nft can't be asked.
+    pub fn counted(&self) -> Result<Vec<(String, u64)>, Error> {
+        nft::counted()
+    }
+
     /// A device's link-layer address; empty where it has none.
     ///
     /// # Errors
@@ -76,7 +84,7 @@ impl Live {
     }
 
     fn create(&mut self, object: &Object) -> Result<(), Error> {
-        let names = self.names()?;
+        let names = names_of(object)?;
         let socket = &mut self.socket;
         match object {
             Object::Link(wanted) => link::create(socket, wanted),
@@ -91,7 +99,7 @@ impl Live {
 
     /// What is gone already is as good as deleted.
     fn remove(&mut self, object: &Object) -> Result<(), Error> {
-        let names = self.names()?;
+        let names = names_of(object)?;
         let socket = &mut self.socket;
         let done = match object {
             Object::Link(unwanted) => link::delete(socket, unwanted),
@@ -116,7 +124,7 @@ impl Live {
     }
 
     fn change(&mut self, from: &Object, to: &Object) -> Result<(), Error> {
-        let names = self.names()?;
+        let names = names_of(to)?;
         match to {
             Object::Link(wanted) => link::set(&mut self.socket, wanted),
             Object::Route(wanted) => route::replace(&mut self.socket, wanted, &names),
@@ -227,6 +235,16 @@ impl Live {
             }
         }
         Ok(())
+    }
+}
+
+/// The device that an object stands on: there may be thousands of others.
+fn names_of(object: &Object) -> Result<Names, Error> {
+    let Some(dev) = object.device() else { return Ok(Names::new()) };
+    match link::index(dev) {
+        Ok(index) => Ok(Names::from([(index, dev.to_string())])),
+        Err(Error::NoDevice(_)) => Ok(Names::new()),
+        Err(error) => Err(error),
     }
 }
 

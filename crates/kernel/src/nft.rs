@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv6Net;
 use nftables::helper::{DEFAULT_NFT, NftablesError, apply_ruleset_raw, get_current_ruleset_raw};
 use serde_json::{Value, json};
 use straddle_intent::model::Transport;
@@ -20,6 +21,27 @@ const SNAT: i32 = 99;
 
 /// The comments of the rules in the table of our name; none where there is no such table.
 pub(crate) fn read() -> Result<Option<Vec<String>>, Error> {
+    let rules = rules()?;
+    Ok(rules.map(|rules| rules.iter().map(comment).collect()))
+}
+
+/// How many packets each rule that counts has met, by its comment.
+pub(crate) fn counted() -> Result<Vec<(String, u64)>, Error> {
+    let rules = rules()?.unwrap_or_default();
+    let one = |rule: &Value| {
+        let packets = |expression: &Value| expression["counter"]["packets"].as_u64();
+        let packets = rule["expr"].as_array()?.iter().find_map(packets)?;
+        Some((comment(rule), packets))
+    };
+    Ok(rules.iter().filter_map(one).collect())
+}
+
+fn comment(rule: &Value) -> String {
+    rule["comment"].as_str().unwrap_or_default().into()
+}
+
+/// The rules in the table of our name; none where there is no such table.
+fn rules() -> Result<Option<Vec<Value>>, Error> {
     let listed = match get_current_ruleset_raw(DEFAULT_NFT, ["list", "table", "inet", TABLE]) {
         Ok(listed) => listed,
         Err(NftablesError::NftFailed { stderr, .. }) if stderr.contains("No such file") => return Ok(None),
@@ -28,8 +50,7 @@ pub(crate) fn read() -> Result<Option<Vec<String>>, Error> {
     };
     let listed: Value = serde_json::from_str(&listed).map_err(|error| Error::Nft(error.to_string()))?;
     let objects = listed["nftables"].as_array().cloned().unwrap_or_default();
-    let rules = objects.iter().filter_map(|object| object.get("rule"));
-    Ok(Some(rules.map(|rule| rule["comment"].as_str().unwrap_or_default().to_string()).collect()))
+    Ok(Some(objects.iter().filter_map(|object| object.get("rule")).cloned().collect()))
 }
 
 /// Others' chains at the forward hook that drop what they don't accept.
@@ -45,7 +66,7 @@ pub(crate) fn barriers() -> Result<Vec<String>, Error> {
     let dropping = chains.filter(|chain| {
         chain["hook"] == "forward"
             && chain["policy"] == "drop"
-            && (chain["family"] == "inet" || chain["family"] == "ip")
+            && ["inet", "ip", "ip6"].iter().any(|family| chain["family"] == *family)
             && chain["table"] != TABLE
     });
     let word = |chain: &Value, key: &str| chain[key].as_str().unwrap_or_default().to_string();
@@ -110,6 +131,7 @@ fn done(verdict: &Verdict) -> Vec<Value> {
     let one = match verdict {
         Verdict::Accept => json!({"accept": null}),
         Verdict::Drop => json!({"drop": null}),
+        Verdict::Count => return vec![json!({"counter": null}), json!({"drop": null})],
         Verdict::ClampMss(size) => {
             set(json!({"tcp option": {"name": "maxseg", "field": "size"}}), json!(size))
         }
@@ -167,8 +189,12 @@ fn matched(part: &Match) -> Vec<Value> {
         Match::Ipv4 => equal(meta("nfproto"), json!("ipv4")),
         Match::Ipv6 => equal(meta("nfproto"), json!("ipv6")),
         Match::Icmp => equal(meta("l4proto"), json!("icmp")),
-        Match::Destination6(address) => {
-            equal(json!({"payload": {"protocol": "ip6", "field": "daddr"}}), json!(address))
+        Match::Destination6(address) => equal(ip6("daddr"), json!(address)),
+        Match::Source6(net) => equal(ip6("saddr"), prefix(net)),
+        Match::Destination6Net(net) => equal(ip6("daddr"), prefix(net)),
+        Match::WayBack => {
+            let way = json!({"fib": {"result": "oif", "flags": ["saddr", "iif"]}});
+            equal(way, json!(true))
         }
         // Type and code, then what the error quotes behind its 8 bytes: the next header of the packet,
         // that of its destination options (a tunnel encapsulation limit), or the protocol.
@@ -183,6 +209,14 @@ fn matched(part: &Match) -> Vec<Value> {
         }
     };
     vec![one]
+}
+
+fn ip6(field: &str) -> Value {
+    json!({"payload": {"protocol": "ip6", "field": field}})
+}
+
+fn prefix(net: &Ipv6Net) -> Value {
+    json!({"prefix": {"addr": net.addr(), "len": net.prefix_len()}})
 }
 
 /// One of these of a connection.

@@ -56,6 +56,12 @@ impl Counters {
         self.out.add(packets, bytes);
     }
 
+    /// What was counted as sent was refused.
+    pub(crate) fn not_sent(&self, bytes: u64) {
+        self.out.packets.fetch_sub(1, Relaxed);
+        self.out.bytes.fetch_sub(bytes, Relaxed);
+    }
+
     pub(crate) fn received(&self, packets: u64, bytes: u64) {
         self.r#in.add(packets, bytes);
     }

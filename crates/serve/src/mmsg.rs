@@ -20,8 +20,10 @@ const CONTROL: usize = 128;
 #[repr(C, align(8))]
 struct Control([u8; CONTROL]);
 
-/// An outgoing packet: its parts in order, and the outer traffic class.
+/// An outgoing packet: whom it is for, its parts in order, and the outer traffic class.
 pub(crate) struct Parcel<'a> {
+    /// Whom it is for.
+    pub(crate) to: Option<&'a Name>,
     pub(crate) parts: [&'a [u8]; 3],
     pub(crate) class: u8,
 }
@@ -52,26 +54,25 @@ impl Outbox {
         }
     }
 
-    /// Sends `count` parcels to one peer, in order. `refused` hears the index and error of each that
+    /// Sends `count` parcels, in order. `refused` hears the index and error of each that
     /// the kernel did not take.
     pub(crate) fn send<'a>(
         &mut self,
         socket: BorrowedFd<'_>,
-        to: &Name,
         count: usize,
         parcel: impl Fn(usize) -> Parcel<'a>,
         mut refused: impl FnMut(usize, io::Error),
     ) {
         let count = count.min(BATCH);
         for index in 0..count {
-            self.pack(index, to, &parcel(index));
+            self.pack(index, &parcel(index));
         }
         let mut next = 0;
         while next < count {
             let Some(rest) = self.messages.get_mut(next..count) else { return };
             let length = u32::try_from(rest.len()).unwrap_or(0);
-            // SAFETY: every message in `rest` was packed above; what it points to lives in `self`, in
-            // `to` and in the parcels, all of which outlive this call.
+            // SAFETY: every message in `rest` was packed above; what it points to lives in `self` and in what
+            // the parcels borrow, all of which outlive this call.
             let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), length, 0) };
             match usize::try_from(sent) {
                 Ok(sent) if sent > 0 => next += sent,
@@ -86,7 +87,7 @@ impl Outbox {
         }
     }
 
-    fn pack(&mut self, index: usize, to: &Name, parcel: &Parcel<'_>) {
+    fn pack(&mut self, index: usize, parcel: &Parcel<'_>) {
         let (Some(message), Some(vectors), Some(control)) =
             (self.messages.get_mut(index), self.vectors.get_mut(index), self.controls.get_mut(index))
         else {
@@ -96,8 +97,9 @@ impl Outbox {
             *vector = libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() };
         }
         let header = &mut message.msg_hdr;
-        header.msg_name = (&raw const to.storage).cast_mut().cast();
-        header.msg_namelen = to.length;
+        header.msg_name =
+            parcel.to.map_or(std::ptr::null_mut(), |to| (&raw const to.storage).cast_mut().cast());
+        header.msg_namelen = parcel.to.map_or(0, |to| to.length);
         header.msg_iov = vectors.as_mut_ptr();
         header.msg_iovlen = vectors.len();
         header.msg_control = std::ptr::null_mut();

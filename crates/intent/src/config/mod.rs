@@ -11,6 +11,7 @@ mod relay;
 mod section;
 mod siit;
 mod translation;
+mod tunnel6;
 mod value;
 mod via6;
 
@@ -24,6 +25,7 @@ pub use relay::{ProxyVersion, Relay, Source};
 pub(crate) use section::suggestion;
 pub use siit::Siit;
 pub use translation::Translation;
+pub use tunnel6::{EndpointWord4, Tunnel6};
 pub use value::Complaint;
 pub use via6::{HopWord, Via6};
 
@@ -59,9 +61,11 @@ pub struct Config {
     pub relays: Vec<Relay>,
     /// `[[via6]]`, in the order of the file.
     pub via6s: Vec<Via6>,
+    /// `[[tunnel6]]`, in the order of the file.
+    pub tunnels6: Vec<Tunnel6>,
 }
 
-const TOP_KEYS: &[&str] = &["host", "borrow", "publish", "siit", "clat", "relay", "via6"];
+const TOP_KEYS: &[&str] = &["host", "borrow", "publish", "siit", "clat", "relay", "via6", "tunnel6"];
 
 /// Reads the file. What could be understood is returned beside all that could not.
 pub fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
@@ -90,12 +94,15 @@ pub fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
     if let Some(entry) = root.get_ref().get("via6") {
         config.via6s = entries(&mut reader, "via6", entry, via6::KEYS, via6::read);
     }
+    if let Some(entry) = root.get_ref().get("tunnel6") {
+        config.tunnels6 = entries(&mut reader, "tunnel6", entry, tunnel6::KEYS, tunnel6::read);
+    }
     if config == Config::default() && reader.clean() {
         reader.add(
             0..0,
             "the file describes no bridge",
             "describe the hosts as [host.NAME] and a bridge as [[borrow]], [[publish]], [[relay]], [[siit]], \
-             [[clat]] or [[via6]]",
+             [[clat]], [[via6]] or [[tunnel6]]",
         );
     }
     (config, reader.finish())

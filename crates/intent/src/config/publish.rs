@@ -92,7 +92,7 @@ pub(super) fn read(reader: &mut Reader, section: &Section<'_>) -> Publish {
         carrier: section.optional(reader, "carrier", |word| value::one_of(word, CARRIERS)),
         from_endpoint: section.optional(reader, "from-endpoint", endpoint),
         to_endpoint: section.optional(reader, "to-endpoint", endpoint),
-        key_file: section.optional(reader, "key-file", path),
+        key_file: section.optional(reader, "key-file", value::path),
         update_port: section.number(reader, "update-port", 1..=65535),
         keys: section.keys(),
     }
@@ -183,16 +183,6 @@ fn endpoint(word: &str) -> Result<EndpointWord, Complaint> {
             ),
         },
     }
-}
-
-fn path(word: &str) -> Result<String, Complaint> {
-    if word.starts_with('/') {
-        return Ok(word.into());
-    }
-    complain(
-        format!("`{word}` is not a path from the root"),
-        "write one that is, such as \"/etc/straddle/home.key\"",
-    )
 }
 
 const EXAMPLE: &str = "write it like \"tcp/443\", \"udp/27015-27030\" or \"tcp/8443 -> 192.168.1.211:443\"";

@@ -154,6 +154,17 @@ pub(super) fn socket4(word: &str) -> Result<SocketAddrV4, Complaint> {
     }
 }
 
+/// A file, from the root.
+pub(super) fn path(word: &str) -> Result<String, Complaint> {
+    if word.starts_with('/') {
+        return Ok(word.into());
+    }
+    complain(
+        format!("`{word}` is not a path from the root"),
+        "write one that is, such as \"/etc/straddle/home.key\"",
+    )
+}
+
 /// A word of a fixed list.
 pub(super) fn one_of<T: Copy>(word: &str, choices: &[(&str, T)]) -> Result<T, Complaint> {
     if let Some((_, value)) = choices.iter().find(|(name, _)| *name == word) {

@@ -1,4 +1,4 @@
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv4Net;
 use straddle_encap::Kind;
@@ -24,7 +24,7 @@ pub struct End {
     /// Its device to the internet.
     pub uplink: String,
     /// Where the carrier ends.
-    pub endpoint: Ipv6Addr,
+    pub endpoint: IpAddr,
     /// MTU of its path in bytes, where the file says one.
     pub mtu: Option<u32>,
 }
@@ -103,7 +103,7 @@ fn end(host: &config::Host, why: &str, found: &mut Vec<Diagnostic>) -> Option<En
     Some(End {
         host: host.name.value.clone(),
         uplink: host.uplink.as_ref()?.value.clone(),
-        endpoint: host.ipv6.as_ref()?.value,
+        endpoint: host.ipv6.as_ref()?.value.into(),
         mtu: host.mtu.as_ref().map(|mtu| mtu.value),
     })
 }

@@ -1,4 +1,5 @@
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv4Net;
 
@@ -48,10 +49,16 @@ pub(super) fn check(hosts: &[config::Host], found: &mut Vec<Diagnostic>) {
     for host in hosts {
         gateway(host, found);
     }
-    for (index, host) in hosts.iter().enumerate() {
-        for other in hosts.iter().take(index) {
-            twice(host, other, found);
-        }
+    let mut holders: HashMap<IpAddr, Vec<&config::Host>> = HashMap::new();
+    for host in hosts {
+        let own = host.ipv6.iter().map(|address| IpAddr::V6(address.value));
+        let own: HashSet<IpAddr> = own.chain(host.ipv4.iter().map(|net| net.value.addr().into())).collect();
+        let mut others: Vec<&config::Host> =
+            own.iter().filter_map(|address| holders.get(address)).flatten().copied().collect();
+        others.sort_by_key(|other| other.name.span.start);
+        others.dedup_by_key(|other| other.name.span.start);
+        others.into_iter().for_each(|other| twice(host, other, found));
+        own.into_iter().for_each(|address| holders.entry(address).or_default().push(host));
     }
 }
 

@@ -9,6 +9,7 @@ mod publish;
 mod relay;
 mod siit;
 mod translation;
+mod tunnel6;
 mod via6;
 
 pub use borrow::{Borrow, CarrierKind, End};
@@ -18,6 +19,7 @@ pub use publish::{Endpoint, Forwarding, Publish, Share, Side, Transport, UPDATE_
 pub use relay::{Destination, Family, Listen, Place, Protocol, Relay};
 pub use siit::Siit;
 pub use translation::{FastChoice, Translation};
+pub use tunnel6::{End4, Endpoint4, Tunnel6};
 pub use via6::{NextHop, Router, Via6};
 
 use crate::config::{Config, Diagnostic};
@@ -39,6 +41,8 @@ pub struct Model {
     pub relays: Vec<Relay>,
     /// Every `[[via6]]`.
     pub via6s: Vec<Via6>,
+    /// Every `[[tunnel6]]`.
+    pub tunnels6: Vec<Tunnel6>,
 }
 
 impl Model {
@@ -50,7 +54,9 @@ impl Model {
         let relays = self.relays.iter().map(|relay| relay.name.as_str());
         let via6s = self.via6s.iter().map(|via6| via6.name.as_str());
         let clats = self.clats.iter().map(|clat| clat.name.as_str());
-        borrows.chain(publishes).chain(siits).chain(clats).chain(relays).chain(via6s)
+        let tunnels6 = self.tunnels6.iter().map(|tunnel| tunnel.name.as_str());
+        let others = relays.chain(via6s).chain(tunnels6);
+        borrows.chain(publishes).chain(siits).chain(clats).chain(others)
     }
 }
 
@@ -81,5 +87,6 @@ fn build(config: &Config, found: &mut Vec<Diagnostic>) -> Model {
         clats: clat::build(config, found),
         relays: relay::build(config, found),
         via6s: via6::build(config, found),
+        tunnels6: tunnel6::build(config, found),
     }
 }

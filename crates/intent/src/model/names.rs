@@ -1,10 +1,11 @@
 //! Every bridge of a file has a name of its own, and on each host a device of its own.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::config::{Config, Diagnostic, Spanned};
 
-use super::{borrow, clat, publish, relay, siit, via6};
+use super::{borrow, clat, publish, relay, siit, tunnel6, via6};
 
 struct Named<'a> {
     recipe: &'static str,
@@ -20,11 +21,26 @@ struct Named<'a> {
 
 pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
     let tunnels = borrows(config).chain(publishes(config));
-    let others = siits(config).chain(clats(config)).chain(relays(config)).chain(via6s(config));
-    let mut bridges: Vec<Named<'_>> = tunnels.chain(others).collect();
+    let translators = siits(config).chain(clats(config));
+    let others = relays(config).chain(via6s(config)).chain(tunnels6(config));
+    let mut bridges: Vec<Named<'_>> = tunnels.chain(translators).chain(others).collect();
     bridges.sort_by_key(|bridge| bridge.span.start);
+    // Those before that share the name, or a host and the device, by their places.
+    let mut names: HashMap<&str, Vec<usize>> = HashMap::new();
+    let mut devices: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
     for (index, bridge) in bridges.iter().enumerate() {
-        let clash = bridges.iter().take(index).find_map(|other| bridge.clash(other));
+        let named = names.entry(&bridge.name).or_default();
+        let mut others = named.clone();
+        named.push(index);
+        for (host, device) in bridge.hosts.iter().zip(bridge.device.iter().cycle()) {
+            let beside = devices.entry((host, device)).or_default();
+            others.extend(&*beside);
+            beside.push(index);
+        }
+        others.retain(|other| *other != index);
+        others.sort_unstable();
+        let clash =
+            others.iter().filter_map(|other| bridges.get(*other)).find_map(|other| bridge.clash(other));
         found.extend(clash);
     }
 }
@@ -33,7 +49,7 @@ impl Named<'_> {
     fn clash(&self, other: &Self) -> Option<Diagnostic> {
         let named = self.given || other.given;
         // Two without names in other recipes say the same thing twice, which has words of its own.
-        let entries_alike = ["siit", "publish", "via6"].contains(&self.recipe);
+        let entries_alike = ["siit", "publish", "via6", "tunnel6"].contains(&self.recipe);
         if self.name == other.name && (named || entries_alike) {
             let help = match (self.given, other.given) {
                 (true, true) => "give each its own name",
@@ -47,7 +63,7 @@ impl Named<'_> {
         }
         let together = self.hosts.iter().any(|host| other.hosts.contains(host));
         if let Some(device) = &self.device
-            && named
+            && (named || self.recipe == "tunnel6")
             && together
             && self.device == other.device
         {
@@ -143,6 +159,20 @@ fn via6s(config: &Config) -> impl Iterator<Item = Named<'_>> {
             name: via6::name(entry)?,
             device: None,
             hosts: entry.host.iter().map(|host| host.value.as_str()).collect(),
+        })
+    })
+}
+
+fn tunnels6(config: &Config) -> impl Iterator<Item = Named<'_>> {
+    config.tunnels6.iter().filter_map(|entry| {
+        let hosts = [&entry.server, &entry.client].into_iter().flatten().map(|host| host.value.as_str());
+        Some(Named {
+            recipe: "tunnel6",
+            span: span(entry.name.as_ref()).or(span(entry.client.as_ref()))?,
+            given: entry.name.is_some(),
+            name: tunnel6::name(entry)?,
+            device: Some(tunnel6::device("st-", entry)?),
+            hosts: hosts.collect(),
         })
     })
 }

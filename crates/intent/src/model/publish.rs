@@ -1,4 +1,4 @@
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 use straddle_encap::Kind;
@@ -90,7 +90,7 @@ pub enum Transport {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Update {
     /// Whom it is told.
-    pub server: Ipv6Addr,
+    pub server: IpAddr,
     /// The UDP port there.
     pub port: u16,
     /// The file with the shared key.
@@ -328,7 +328,7 @@ fn update(
         ));
     }
     Some(Some(Update {
-        server: from.ipv6.as_ref()?.value,
+        server: from.ipv6.as_ref()?.value.into(),
         port: entry
             .update_port
             .as_ref()

@@ -2,7 +2,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::model::Transport;
@@ -75,6 +75,12 @@ pub enum Match {
     Icmp,
     /// IPv6 destination.
     Destination6(Ipv6Addr),
+    /// IPv6 source inside a network.
+    Source6(Ipv6Net),
+    /// IPv6 destination inside a network.
+    Destination6Net(Ipv6Net),
+    /// A source to which the way leads back by the device that the packet came in by (BCP 38).
+    WayBack,
     /// ICMPv6 port unreachable about an IPv6 packet with this next header.
     UnreachableAbout(u8),
     /// The same, about one with this next header behind destination options.
@@ -99,6 +105,8 @@ pub enum Verdict {
     Accept,
     /// Drops it.
     Drop,
+    /// Drops and counts it.
+    Count,
     /// Lowers the maximum segment size to this many bytes, where it is larger.
     ClampMss(u16),
     /// Sends the connection to this address.
@@ -181,6 +189,9 @@ impl fmt::Display for Match {
             Match::Ipv6 => write!(f, "ipv6"),
             Match::Icmp => write!(f, "icmp"),
             Match::Destination6(address) => write!(f, "to {address}"),
+            Match::Source6(net) => write!(f, "from {net}"),
+            Match::Destination6Net(net) => write!(f, "to {net}"),
+            Match::WayBack => write!(f, "way back"),
             Match::UnreachableAbout(protocol) => write!(f, "unreachable about {protocol}"),
             Match::UnreachableBehindOptions(protocol) => write!(f, "unreachable about options, {protocol}"),
             Match::UnreachableAbout4(protocol) => write!(f, "icmp unreachable about {protocol}"),
@@ -197,6 +208,7 @@ impl fmt::Display for Verdict {
         match self {
             Verdict::Accept => write!(f, "accept"),
             Verdict::Drop => write!(f, "drop"),
+            Verdict::Count => write!(f, "count, drop"),
             Verdict::ClampMss(size) => write!(f, "mss {size}"),
             Verdict::Dnat(address) => write!(f, "dnat {address}"),
             Verdict::DnatPorts(transport, first, last, address, inner) => {

@@ -11,6 +11,9 @@ pub const MAIN: u32 = 254;
 /// The metric of an IPv6 route that names none (`IP6_RT_PRIO_USER`).
 const USER6: u32 = 1024;
 
+/// The metric of our `unreachable` routes.
+const LAST: u32 = 4700;
+
 /// A route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
@@ -76,6 +79,8 @@ pub enum RouteKind {
     Unicast,
     /// Takes it in.
     Local,
+    /// Answers its sender that nobody is there.
+    Unreachable,
     /// Anything else, by the kernel's number.
     Other(u8),
 }
@@ -102,6 +107,12 @@ impl Route {
     /// The devices that it leaves by.
     pub fn devices(&self) -> impl Iterator<Item = &str> {
         self.dev.as_deref().into_iter().chain(self.hops.iter().filter_map(|hop| hop.dev.as_deref()))
+    }
+
+    /// A route of ours whose packets go no further, behind whatever else there is for the same network.
+    pub fn unreachable(dst: IpNet) -> Route {
+        let last = Route::through(MAIN, dst, "");
+        Route { kind: RouteKind::Unreachable, dev: None, metric: LAST, ..last }
     }
 
     /// Whether it leaves by this device and no other.

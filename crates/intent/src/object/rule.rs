@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Origin;
 
-/// An IPv4 policy rule.
+/// A policy rule: of IPv6 where it is for a source of IPv6, else of IPv4.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// Lower goes first.

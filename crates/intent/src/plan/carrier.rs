@@ -1,6 +1,6 @@
 //! What every recipe with a carrier plans for one end of it.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::Ipv6Net;
 use straddle_encap::Kind;
@@ -29,6 +29,8 @@ pub(super) fn between(
         remote: there.endpoint,
         mtu: Mtu::of(kind, here, there, facts),
         backend: Backend::choose(model, &here.host, kind, facts.offers),
+        inner6: None,
+        owned: Vec::new(),
     }
 }
 
@@ -37,8 +39,8 @@ pub(super) fn between(
 pub(super) fn device(wanted: &mut Vec<Wanted>, bridge: &str, end: u16, carrier: &Carrier) {
     let tunnel = Tunnel {
         format: carrier.kind.into(),
-        local: carrier.local.into(),
-        remote: carrier.remote.into(),
+        local: carrier.local,
+        remote: carrier.remote,
         hop_limit: HOP_LIMIT,
         copy_class: true,
         encap_limit: None,
@@ -64,12 +66,19 @@ pub(super) fn device(wanted: &mut Vec<Wanted>, bridge: &str, end: u16, carrier: 
 /// them, and would tell the peer so.
 fn quiet(bridge: &str, carrier: &Carrier) -> Filter {
     let protocol = carrier.kind.protocol();
-    let about = [Match::UnreachableAbout(protocol), Match::UnreachableBehindOptions(protocol)];
-    let rule = |about: Match| FilterRule {
+    let rule = |matches: Vec<Match>| FilterRule {
         bridge: bridge.into(),
         chain: Chain::Output,
-        matches: vec![Match::Destination6(carrier.remote), about],
+        matches,
         verdict: Verdict::Drop,
     };
-    Filter { rules: about.map(rule).to_vec() }
+    let rules = match carrier.remote {
+        IpAddr::V4(remote) => {
+            vec![rule(vec![Match::Destination(remote), Match::UnreachableAbout4(protocol)])]
+        }
+        IpAddr::V6(remote) => [Match::UnreachableAbout(protocol), Match::UnreachableBehindOptions(protocol)]
+            .map(|about| rule(vec![Match::Destination6(remote), about]))
+            .to_vec(),
+    };
+    Filter { rules }
 }

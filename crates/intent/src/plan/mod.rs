@@ -11,6 +11,7 @@ mod publish;
 mod relay;
 mod siit;
 mod translate;
+mod tunnel6;
 mod via6;
 
 pub use backend::{Backend, Make, Offers};
@@ -19,8 +20,9 @@ pub use mtu::Mtu;
 pub(crate) use clat::{present, rooms};
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
+use ipnet::Ipv6Net;
 use serde::Serialize;
 use straddle_encap::Kind;
 
@@ -53,9 +55,9 @@ pub struct Updates {
     /// The file with the shared key.
     pub key_file: String,
     /// Where the endpoint is told to, or heard at.
-    pub server: SocketAddrV6,
+    pub server: SocketAddr,
     /// This host's endpoint, where it is the one that tells; none where it hears.
-    pub tells: Option<Ipv6Addr>,
+    pub tells: Option<IpAddr>,
 }
 
 /// One entry of a recipe, seen from this host.
@@ -179,13 +181,19 @@ pub struct Carrier {
     #[serde(serialize_with = "kind_name")]
     pub kind: Kind,
     /// Our outer address.
-    pub local: Ipv6Addr,
+    pub local: IpAddr,
     /// The peer's.
-    pub remote: Ipv6Addr,
+    pub remote: IpAddr,
     /// Largest inner packet, and why.
     pub mtu: Mtu,
     /// Which make, and why.
     pub backend: Backend,
+    /// Our own address in the tunnel, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inner6: Option<Ipv6Addr>,
+    /// What the peer may send from, where others share the device. Empty: the device is its alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub owned: Vec<Ipv6Net>,
 }
 
 /// What a plan must know of the host beforehand.
@@ -222,6 +230,11 @@ impl Facts<'_> {
         self.memory.is_overruled(key, self.live) || self.before(key) == Some("1")
     }
 
+    /// Whether the host forwarded IPv6 before we came.
+    fn forwards6(&self) -> bool {
+        self.before(&SysctlKey::ipv6_conf("all", "forwarding")) == Some("1")
+    }
+
     /// What a sysctl was before we came.
     fn before(&self, key: &SysctlKey) -> Option<&str> {
         let before = self.memory.settings.get(key).map(|remembered| remembered.before.as_str());
@@ -250,8 +263,17 @@ pub fn plan(model: &Model, host: &str, facts: &Facts<'_>) -> Plan {
     for via6 in &model.via6s {
         via6::add(&mut plan, model, via6, facts);
     }
+    tunnel6::add(&mut plan, model, facts);
     plan.wanted = order::sorted(order::merged(plan.wanted));
     plan
+}
+
+impl Updates {
+    /// Whether the endpoint is an IPv4 address, and told over IPv4.
+    #[must_use]
+    pub fn over_v4(&self) -> bool {
+        self.server.is_ipv4()
+    }
 }
 
 impl Plan {
@@ -272,6 +294,11 @@ impl Plan {
         keys
     }
 
+    /// Whether it is no host's plan, but that of nothing: everything is taken back.
+    pub(crate) fn is_the_way_down(&self) -> bool {
+        self.host.is_empty() && self.wanted.is_empty()
+    }
+
     /// Whether a process must serve a bridge of this plan, or tell or hear endpoints.
     pub fn needs_serving(&self) -> bool {
         self.served().next().is_some() || !self.updates.is_empty()
@@ -288,9 +315,15 @@ pub fn sysctls_before(model: &Model, host: &str, devices: &[&str]) -> Vec<Sysctl
     let mut keys = vec![SysctlKey::ipv6_conf("all", "forwarding")];
     for dev in devices.iter().copied().chain([uplink(model, host)]) {
         keys.push(SysctlKey::ipv4_conf(dev, "forwarding"));
-        keys.extend(["forwarding", "accept_ra"].map(|name| SysctlKey::ipv6_conf(dev, name)));
+        let six = ["forwarding", "accept_ra", "force_forwarding"];
+        keys.extend(six.map(|name| SysctlKey::ipv6_conf(dev, name)));
     }
     keys
+}
+
+/// Whether the kernel forwards IPv6 from a device alone, where told so (since 6.17).
+fn forces(facts: &Facts<'_>, dev: &str) -> bool {
+    facts.live.sysctls.contains_key(&SysctlKey::ipv6_conf(dev, "force_forwarding"))
 }
 
 /// A host's device to the internet.

@@ -36,6 +36,11 @@ impl Mtu {
         Mtu { value: underlay.saturating_sub(overhead), underlay, from, overhead, carrier: kind_word(kind) }
     }
 
+    /// The largest TCP segment over IPv6 (RFC 9293 §3.7.1: less 40 bytes of IP and 20 of TCP).
+    pub fn mss6(&self) -> u16 {
+        u16::try_from(self.value.saturating_sub(60)).unwrap_or(u16::MAX)
+    }
+
     /// The largest TCP segment over IPv4 (RFC 9293 §3.7.1: less 20 bytes of IP and 20 of TCP).
     pub fn mss4(&self) -> u16 {
         u16::try_from(self.value.saturating_sub(40)).unwrap_or(u16::MAX)

@@ -31,7 +31,8 @@ impl Plan {
         }
         let mut devices: Vec<&str> = self.bridges.iter().flat_map(Bridge::passes).collect();
         devices.dedup();
-        let told = live.barriers.iter().map(|chain| {
+        let barriers = live.barriers.iter().filter(|chain| self.meets(chain));
+        let told = barriers.map(|chain| {
             let each = devices.iter().flat_map(|dev| ["iifname", "oifname"].map(|by| format!("{by} {dev}")));
             let rules = each.map(|by| format!("nft insert rule {chain} {by} accept"));
             format!(
@@ -41,6 +42,14 @@ impl Plan {
             )
         });
         told.collect()
+    }
+
+    /// Whether packets of its family are let through here.
+    fn meets(&self, chain: &str) -> bool {
+        let six = |bridge: &Bridge| ["tunnel6", "clat", "siit"].contains(&bridge.recipe);
+        let four = |bridge: &Bridge| bridge.recipe != "tunnel6";
+        let (is4, is6) = (chain.starts_with("ip "), chain.starts_with("ip6 "));
+        self.bridges.iter().any(|bridge| !is4 && !is6 || is4 && four(bridge) || is6 && six(bridge))
     }
 
     fn about(&self, wanted: &Wanted, live: &Snapshot) -> Vec<String> {

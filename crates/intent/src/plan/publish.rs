@@ -3,7 +3,7 @@
 mod home;
 mod outside;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -101,13 +101,13 @@ fn held(wanted: &mut Vec<Wanted>, uplink: &str, endpoint: Ipv6Addr, facts: &Fact
 }
 
 fn end(side: &Side, endpoint: Ipv6Addr) -> End {
-    End { host: side.host.clone(), uplink: side.uplink.clone(), endpoint, mtu: side.mtu }
+    End { host: side.host.clone(), uplink: side.uplink.clone(), endpoint: endpoint.into(), mtu: side.mtu }
 }
 
 fn updates(publish: &Publish, outside: bool, local: Option<Ipv6Addr>) -> Option<Updates> {
     let update = publish.update.as_ref()?;
-    let server = SocketAddrV6::new(update.server, update.port, 0, 0);
-    let tells = if outside { None } else { Some(local?) };
+    let server = SocketAddr::new(update.server, update.port);
+    let tells = if outside { None } else { Some(local?.into()) };
     Some(Updates { bridge: publish.name.clone(), key_file: update.key_file.clone(), server, tells })
 }
 

@@ -63,7 +63,9 @@ pub(super) fn sysctl(key: SysctlKey, value: &str) -> Wanted {
 
 /// The devices that packets for the translator may come in by: all but those of ours and `lo`.
 pub(super) fn devices<'a>(facts: &Facts<'a>) -> Vec<&'a str> {
-    let others = facts.live.links.iter().filter(|link| link.bridge.is_none() && link.name != "lo");
+    // One that we had begun to make is ours, though it bears no mark yet.
+    let ours = |link: &Link| link.bridge.is_some() || facts.memory.begun.contains(&link.name);
+    let others = facts.live.links.iter().filter(|link| !ours(link) && link.name != "lo");
     others.map(|link| link.name.as_str()).collect()
 }
 

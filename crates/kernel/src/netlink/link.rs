@@ -145,7 +145,7 @@ pub(crate) fn delete(socket: &mut Socket, link: &Link) -> Result<(), Error> {
     socket.change(&format!("ip link del {}", link.name), RouteNetlinkMessage::DelLink(message), 0)
 }
 
-fn index(name: &str) -> Result<u32, Error> {
+pub(crate) fn index(name: &str) -> Result<u32, Error> {
     let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)
         .map_err(|errno| Error::call("socket")(errno.into()))?;
     rustix::net::netdevice::name_to_index(&socket, name).map_err(|_| Error::NoDevice(name.into()))

@@ -76,6 +76,10 @@ fn read(message: &RouteMessage, names: &Names) -> Option<Route> {
         }
     }
     route.dst = IpNet::new(destination, header.destination_prefix_length).ok()?;
+    if route.kind == RouteKind::Unreachable {
+        // The kernel has those of IPv6 stand on `lo`.
+        route.dev = None;
+    }
     Some(route)
 }
 
@@ -119,7 +123,17 @@ fn kind(kind: RouteType) -> RouteKind {
     match kind {
         RouteType::Unicast => RouteKind::Unicast,
         RouteType::Local => RouteKind::Local,
+        RouteType::Unreachable => RouteKind::Unreachable,
         other => RouteKind::Other(other.into()),
+    }
+}
+
+fn kind_number(kind: RouteKind) -> RouteType {
+    match kind {
+        RouteKind::Unicast => RouteType::Unicast,
+        RouteKind::Local => RouteType::Local,
+        RouteKind::Unreachable => RouteType::Unreachable,
+        RouteKind::Other(number) => RouteType::from(number),
     }
 }
 
@@ -164,11 +178,7 @@ fn message(route: &Route, names: &Names) -> Result<RouteMessage, Error> {
         destination_prefix_length: route.dst.prefix_len(),
         protocol: RouteProtocol::from(MARK),
         scope: if direct { RouteScope::Link } else { RouteScope::Universe },
-        kind: match route.kind {
-            RouteKind::Unicast => RouteType::Unicast,
-            RouteKind::Local => RouteType::Local,
-            RouteKind::Other(number) => RouteType::from(number),
-        },
+        kind: kind_number(route.kind),
         flags: if route.onlink { RouteFlags::Onlink } else { RouteFlags::empty() },
         ..RouteHeader::default()
     };

@@ -14,16 +14,22 @@ use crate::Error;
 /// Routes of this length and shorter count as none: a default route, and a half of one.
 const SUPPRESSED: u32 = 1;
 
-/// Every IPv4 rule.
+/// Every IPv4 rule, and those of IPv6 that are for a source.
 pub(crate) fn dump(socket: &mut Socket) -> Result<Vec<Rule>, Error> {
-    let mut message = RuleMessage::default();
-    message.header.family = AddressFamily::Inet;
-    let found = socket.dump("list rules", &RouteNetlinkMessage::GetRule(message))?;
-    let read = |object: super::Found| {
-        let RouteNetlinkMessage::NewRule(message) = object.message else { return None };
-        Some(read(&message))
-    };
-    Ok(found.into_iter().filter_map(read).collect())
+    let mut rules = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut message = RuleMessage::default();
+        message.header.family = family;
+        let found = socket.dump("list rules", &RouteNetlinkMessage::GetRule(message))?;
+        let read = |object: super::Found| {
+            let RouteNetlinkMessage::NewRule(message) = object.message else { return None };
+            Some(read(&message))
+        };
+        // What else there is of IPv6 would look like a rule of IPv4.
+        let known = |rule: &Rule| family == AddressFamily::Inet || matches!(rule.selector, Selector::From(_));
+        rules.extend(found.into_iter().filter_map(read).filter(known));
+    }
+    Ok(rules)
 }
 
 fn read(message: &RuleMessage) -> Rule {
@@ -67,10 +73,19 @@ pub(crate) fn delete(socket: &mut Socket, rule: &Rule) -> Result<(), Error> {
     socket.change(&what, RouteNetlinkMessage::DelRule(message(rule)), 0)
 }
 
+fn family(rule: &Rule) -> AddressFamily {
+    match rule.selector {
+        Selector::From(IpNet::V6(_)) => AddressFamily::Inet6,
+        Selector::From(IpNet::V4(_)) | Selector::Incoming(_) | Selector::Marked(_) | Selector::Other => {
+            AddressFamily::Inet
+        }
+    }
+}
+
 fn message(rule: &Rule) -> RuleMessage {
     let mut message = RuleMessage::default();
     message.header =
-        RuleHeader { family: AddressFamily::Inet, action: RuleAction::ToTable, ..RuleHeader::default() };
+        RuleHeader { family: family(rule), action: RuleAction::ToTable, ..RuleHeader::default() };
     message.attributes = vec![
         RuleAttribute::Priority(rule.priority),
         RuleAttribute::Table(rule.table),

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use straddle_encap::coalesce::{Group, aggregated};
 use straddle_encap::segment::MAX_HEADER;
@@ -16,10 +16,13 @@ use crate::Error;
 use crate::mmsg::{BATCH, Inbox};
 use crate::stop::{Stop, Woken};
 
+use super::clients::may_send;
 use super::{Shared, trouble};
 
 /// TCP streams that are put together at the same time.
 const STREAMS: usize = 8;
+/// How often what is known of paths is looked at: there may be thousands.
+const REFRESH: Duration = Duration::from_secs(1);
 
 /// The carriers of one outer protocol, by peer; those of one peer differ by their GRE keys.
 type Peers<'a> = HashMap<IpAddr, Vec<&'a Shared>>;
@@ -32,6 +35,7 @@ pub(super) fn run(carriers: &[Arc<Shared>], socket: &OwnedFd, stop: &Stop) -> Re
     }
     let mut inbox = Inbox::new();
     let mut desk = Desk { open: Vec::with_capacity(STREAMS) };
+    let mut refreshed = Instant::now();
     loop {
         match stop.wait(socket.as_fd())? {
             Woken::Stop => return Ok(()),
@@ -40,7 +44,10 @@ pub(super) fn run(carriers: &[Arc<Shared>], socket: &OwnedFd, stop: &Stop) -> Re
         }
         trouble::drain(&mut inbox, socket, &peers);
         let now = Instant::now();
-        carriers.iter().for_each(|carrier| carrier.path.refresh(now));
+        if now.duration_since(refreshed) >= REFRESH {
+            carriers.iter().for_each(|carrier| carrier.path.refresh(now));
+            refreshed = now;
+        }
     }
 }
 
@@ -204,7 +211,11 @@ fn open<'a>(
             .ok_or((Some(*carrier), Reason::Truncated))?;
         let payload = received.bytes.get_mut(start..).unwrap_or_default();
         match decapsulate(carrier.kind, payload, class) {
-            Ok(inner) => return Ok((carrier, start + inner.start..start + inner.end)),
+            Ok(inner) => {
+                let packet = payload.get(inner.clone()).unwrap_or_default();
+                may_send(carrier, packet).map_err(|reason| (Some(*carrier), reason))?;
+                return Ok((carrier, start + inner.start..start + inner.end));
+            }
             Err(reason) => refused = (Some(*carrier), reason),
         }
         if refused.1 != Reason::GreKey {

@@ -1,6 +1,8 @@
 //! Tun carriers: what the kernel sends into a tun device goes to the peer in outer packets, and back.
+//! Peers may share a device, where each has networks of its own.
 //! One thread for each queue of each device, one for each outer protocol and address of ours.
 
+mod clients;
 mod inward;
 mod limit;
 mod outward;
@@ -17,7 +19,9 @@ use straddle_encap::errors::{DUMMY4, Sources};
 
 use crate::counters::Counters;
 use crate::loops::Loops;
-use crate::{Error, Report, raw};
+use crate::raw::{self, Name};
+use crate::{Error, Report};
+use clients::Device;
 use path::Path;
 
 /// A carrier to be served.
@@ -32,8 +36,14 @@ pub struct Carrier {
     pub remote: IpAddr,
     /// The device's MTU in bytes.
     pub mtu: u16,
-    /// Its open queues: tun with virtio headers, not blocking.
-    pub queues: Vec<OwnedFd>,
+    /// Our own address in the tunnel, where it carries IPv6: ICMP errors come from there.
+    pub inner6: Option<Ipv6Addr>,
+    /// What the peer may send from and what leads to it, where others share the device: networks without
+    /// bits behind their lengths. Empty: the device is its alone.
+    pub owned: Vec<(Ipv6Addr, u8)>,
+    /// The open queues of its device: tun with virtio headers, not blocking. Carriers that share a device have
+    /// the same ones.
+    pub queues: Arc<Vec<OwnedFd>>,
 }
 
 /// A carrier as its loops share it.
@@ -42,8 +52,10 @@ pub(crate) struct Shared {
     kind: Kind,
     local: IpAddr,
     remote: IpAddr,
+    to: Name,
     mtu: u16,
-    queues: Vec<OwnedFd>,
+    owned: Vec<(Ipv6Addr, u8)>,
+    queues: Arc<Vec<OwnedFd>>,
     path: Path,
     counters: Counters,
     limit: limit::Limit,
@@ -82,10 +94,16 @@ impl Serving {
         let Some(kind) = together.first().map(|carrier| carrier.kind) else { return Ok(()) };
         let socket = Arc::new(raw::open(kind, local)?);
         self.guards.push(raw::guard(kind, local)?);
+        let mut devices: BTreeMap<usize, Vec<Arc<Shared>>> = BTreeMap::new();
         for carrier in &together {
-            for queue in 0..carrier.queues.len() {
-                let (carrier, socket) = (carrier.clone(), socket.clone());
-                self.loops.begin(move |stop| outward::run(&carrier, queue, &socket, stop))?;
+            devices.entry(Arc::as_ptr(&carrier.queues).addr()).or_default().push(carrier.clone());
+        }
+        for carriers in devices.into_values() {
+            let queues = carriers.first().map_or(0, |carrier| carrier.queues.len());
+            let device = Arc::new(Device::new(carriers));
+            for queue in 0..queues {
+                let (device, socket) = (device.clone(), socket.clone());
+                self.loops.begin(move |stop| outward::run(&device, queue, &socket, stop))?;
             }
         }
         self.loops.begin(move |stop| inward::run(&together, &socket, stop))
@@ -105,9 +123,10 @@ impl Serving {
 
 impl Shared {
     fn new(carrier: Carrier) -> Shared {
-        let v6 = match carrier.local {
-            IpAddr::V6(local) => local,
-            IpAddr::V4(local) => local.to_ipv6_mapped(),
+        let v6 = match (carrier.inner6, carrier.local) {
+            (Some(own), _) => own,
+            (None, IpAddr::V6(local)) => local,
+            (None, IpAddr::V4(_)) => Ipv6Addr::UNSPECIFIED,
         };
         Shared {
             path: Path::new(carrier.remote),
@@ -115,6 +134,8 @@ impl Shared {
             kind: carrier.kind,
             local: carrier.local,
             remote: carrier.remote,
+            to: Name::of(carrier.remote),
+            owned: carrier.owned,
             mtu: carrier.mtu,
             queues: carrier.queues,
             counters: Counters::new(),

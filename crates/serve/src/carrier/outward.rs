@@ -13,10 +13,11 @@ use straddle_wire::vnet;
 
 use crate::Error;
 use crate::mmsg::{BATCH, Outbox, Parcel};
-use crate::raw::{Name, over_v6};
+use crate::raw::over_v6;
 use crate::stop::{Stop, Woken};
 
 use super::Shared;
+use super::clients::Device;
 
 /// Room for one read: the virtio header and the largest packet, in bytes.
 const READ: usize = vnet::HEADER + 65_536;
@@ -24,9 +25,10 @@ const READ: usize = vnet::HEADER + 65_536;
 const ARENA: usize = 4 * READ;
 
 /// Serves one queue until told to end.
-pub(super) fn run(carrier: &Shared, queue: usize, socket: &OwnedFd, stop: &Stop) -> Result<(), Error> {
-    let Some(tun) = carrier.queues.get(queue) else { return Ok(()) };
-    let mut desk = Desk::new(carrier, socket);
+pub(super) fn run(device: &Device, queue: usize, socket: &OwnedFd, stop: &Stop) -> Result<(), Error> {
+    let Some(first) = device.first() else { return Ok(()) };
+    let Some(tun) = first.queues.get(queue) else { return Ok(()) };
+    let mut desk = Desk::new(device, first, socket);
     while stop.wait(tun.as_fd())? != Woken::Stop {
         // Under a flood too the word to end is heard.
         for _ in 0..BATCH {
@@ -42,7 +44,8 @@ pub(super) fn run(carrier: &Shared, queue: usize, socket: &OwnedFd, stop: &Stop)
 
 /// One outgoing packet of the batch: the bytes of `arena` are its payload.
 #[derive(Clone)]
-struct Slot {
+struct Slot<'a> {
+    carrier: &'a Shared,
     prefix: Prefix,
     class: u8,
     header: [u8; MAX_HEADER],
@@ -51,19 +54,20 @@ struct Slot {
 }
 
 struct Desk<'a> {
-    carrier: &'a Shared,
+    device: &'a Device,
+    first: &'a Shared,
     socket: &'a OwnedFd,
-    to: Name,
     outbox: Outbox,
     arena: Vec<u8>,
     whole: Vec<u8>,
-    slots: Vec<Slot>,
+    slots: Vec<Slot<'a>>,
     filled: usize,
 }
 
 impl<'a> Desk<'a> {
-    fn new(carrier: &'a Shared, socket: &'a OwnedFd) -> Desk<'a> {
+    fn new(device: &'a Device, first: &'a Shared, socket: &'a OwnedFd) -> Desk<'a> {
         let blank = Slot {
+            carrier: first,
             prefix: Prefix::default(),
             class: 0,
             header: [0; MAX_HEADER],
@@ -71,10 +75,10 @@ impl<'a> Desk<'a> {
             payload: 0..0,
         };
         Desk {
-            carrier,
+            device,
+            first,
             socket,
-            to: Name::of(carrier.remote),
-            outbox: Outbox::new(over_v6(carrier.kind)),
+            outbox: Outbox::new(over_v6(first.kind)),
             arena: vec![0; ARENA],
             whole: vec![0; READ],
             slots: vec![blank; BATCH],
@@ -105,49 +109,60 @@ impl<'a> Desk<'a> {
     fn take(&mut self, offload: vnet::Header, packet: Range<usize>, tun: &OwnedFd) {
         let arena = std::mem::take(&mut self.arena);
         let inner = arena.get(packet.clone()).unwrap_or(&[]);
-        if let Err(reason) = self.carry(offload, inner, &arena, packet.start, tun) {
-            self.carrier.counters.dropped(reason);
+        match self.device.carrier(inner) {
+            Ok(carrier) => {
+                if let Err(reason) = self.carry(carrier, (offload, inner), &arena, packet.start, tun) {
+                    carrier.counters.dropped(reason);
+                }
+            }
+            Err(reason) => self.first.counters.dropped(reason),
         }
         self.arena = arena;
     }
 
     fn carry(
         &mut self,
-        offload: vnet::Header,
-        inner: &[u8],
+        carrier: &'a Shared,
+        (offload, inner): (vnet::Header, &[u8]),
         arena: &[u8],
         start: usize,
         tun: &OwnedFd,
     ) -> Result<(), Reason> {
-        let outer = encapsulate(self.carrier.kind, inner)?;
+        let outer = encapsulate(carrier.kind, inner)?;
         let mut parts = segments(offload, inner)?;
-        let mtu = self.carrier.inner_mtu();
+        let mtu = carrier.inner_mtu();
         if parts.largest() <= usize::from(mtu) {
-            self.each(arena, start, outer, |header| parts.next(header));
+            self.each(arena, start, (carrier, outer), |header| parts.next(header));
             return Ok(());
         }
         if offload.gso != vnet::Gso::None {
-            return Err(self.tell(inner, mtu, tun));
+            return Err(tell(carrier, inner, mtu, tun));
         }
         // What was read so far goes first; then the packet as it shall be, from a copy of its own: an
         // incomplete checksum covers all of it and can't be completed in its fragments.
         self.send(arena);
         let mut whole = std::mem::take(&mut self.whole);
         let length = copy(&mut parts, inner, &mut whole);
-        let result = self.oversized(whole.get(..length).unwrap_or(&[]), outer, mtu, tun);
+        let result = self.oversized(whole.get(..length).unwrap_or(&[]), (carrier, outer), mtu, tun);
         self.whole = whole;
         result
     }
 
     /// What does not fit is divided if its sender allows it, else its sender is told.
-    fn oversized(&mut self, inner: &[u8], outer: Outer, mtu: u16, tun: &OwnedFd) -> Result<(), Reason> {
+    fn oversized(
+        &mut self,
+        inner: &[u8],
+        (carrier, outer): (&'a Shared, Outer),
+        mtu: u16,
+        tun: &OwnedFd,
+    ) -> Result<(), Reason> {
         match fragments(inner, mtu) {
             Ok(mut parts) => {
-                self.each(inner, 0, outer, |header| parts.next(header));
+                self.each(inner, 0, (carrier, outer), |header| parts.next(header));
                 self.send(inner);
                 Ok(())
             }
-            Err(Reason::TooBig) => Err(self.tell(inner, mtu, tun)),
+            Err(Reason::TooBig) => Err(tell(carrier, inner, mtu, tun)),
             Err(reason) => Err(reason),
         }
     }
@@ -157,7 +172,7 @@ impl<'a> Desk<'a> {
         &mut self,
         arena: &[u8],
         start: usize,
-        outer: Outer,
+        (carrier, outer): (&'a Shared, Outer),
         mut next: impl FnMut(&mut [u8; MAX_HEADER]) -> Option<Segment>,
     ) {
         loop {
@@ -166,6 +181,7 @@ impl<'a> Desk<'a> {
             }
             let Some(slot) = self.slots.get_mut(self.filled) else { return };
             let Some(part) = next(&mut slot.header) else { return };
+            slot.carrier = carrier;
             slot.prefix = outer.prefix;
             slot.class = outer.traffic_class;
             slot.header_len = part.header_len;
@@ -181,44 +197,53 @@ impl<'a> Desk<'a> {
     }
 
     fn send(&mut self, arena: &[u8]) {
-        let (slots, counters) = (&self.slots, &self.carrier.counters);
-        let length = |slot: &Slot| (slot.header_len + slot.payload.len()) as u64;
-        let mut lost = (0, 0);
+        let slots = self.slots.get(..self.filled).unwrap_or(&[]);
         let parcel = |index: usize| slots.get(index).map_or(NOTHING, |slot| slot.parcel(arena));
-        self.outbox.send(self.socket.as_fd(), &self.to, self.filled, parcel, |index, error| {
-            lost = (lost.0 + 1, lost.1 + slots.get(index).map_or(0, length));
-            counters.dropped(refusal(&error));
-        });
-        let bytes: u64 = slots.iter().take(self.filled).map(length).sum();
-        counters.sent(self.filled as u64 - lost.0, bytes - lost.1);
-        self.filled = 0;
-    }
-
-    fn tell(&self, inner: &[u8], mtu: u16, tun: &OwnedFd) -> Reason {
-        let mut answer = [0; vnet::HEADER + MAX_ERROR];
-        if !self.carrier.limit.allows(Instant::now()) {
-            return Reason::ErrorRateLimited;
-        }
-        let (_, room) = answer.split_at_mut(vnet::HEADER);
-        match too_big(inner, mtu, self.carrier.sources, room) {
-            Ok(length) => {
-                let sent = answer
-                    .get(..vnet::HEADER + length)
-                    .is_some_and(|bytes| rustix::io::write(tun, bytes).is_ok());
-                if sent { Reason::TooBig } else { Reason::TunRefused }
+        // What was refused counts for nothing sent.
+        slots.iter().for_each(|slot| slot.carrier.counters.sent(1, slot.length()));
+        self.outbox.send(self.socket.as_fd(), slots.len(), parcel, |index, error| {
+            if let Some(slot) = slots.get(index) {
+                slot.carrier.counters.not_sent(slot.length());
+                slot.carrier.counters.dropped(refusal(&error));
             }
-            Err(reason) => reason,
-        }
+        });
+        self.filled = 0;
     }
 }
 
-const NOTHING: Parcel<'static> = Parcel { parts: [&[], &[], &[]], class: 0 };
+fn tell(carrier: &Shared, inner: &[u8], mtu: u16, tun: &OwnedFd) -> Reason {
+    let mut answer = [0; vnet::HEADER + MAX_ERROR];
+    if !carrier.limit.allows(Instant::now()) {
+        return Reason::ErrorRateLimited;
+    }
+    let (_, room) = answer.split_at_mut(vnet::HEADER);
+    match too_big(inner, mtu, carrier.sources, room) {
+        Ok(length) => {
+            let sent = answer
+                .get(..vnet::HEADER + length)
+                .is_some_and(|bytes| rustix::io::write(tun, bytes).is_ok());
+            if sent { Reason::TooBig } else { Reason::TunRefused }
+        }
+        Err(reason) => reason,
+    }
+}
 
-impl Slot {
+const NOTHING: Parcel<'static> = Parcel { to: None, parts: [&[], &[], &[]], class: 0 };
+
+impl Slot<'_> {
+    /// Inner bytes.
+    fn length(&self) -> u64 {
+        (self.header_len + self.payload.len()) as u64
+    }
+
     fn parcel<'a>(&'a self, arena: &'a [u8]) -> Parcel<'a> {
         let header = self.header.get(..self.header_len).unwrap_or(&[]);
         let payload = arena.get(self.payload.clone()).unwrap_or(&[]);
-        Parcel { parts: [self.prefix.as_bytes(), header, payload], class: self.class }
+        Parcel {
+            to: Some(&self.carrier.to),
+            parts: [self.prefix.as_bytes(), header, payload],
+            class: self.class,
+        }
     }
 }
 

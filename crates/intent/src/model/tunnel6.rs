@@ -1,0 +1,251 @@
+mod networks;
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::Ipv6Net;
+
+use crate::config::{self, Config, Diagnostic, EndpointWord4};
+
+use super::host::{find, lacks};
+use super::{UPDATE_PORT, Update};
+
+use networks::Links;
+
+/// A host that has the IPv6 of another one, through a tunnel over IPv4. All that the client's side needs to
+/// know is in here, and nothing of any other client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tunnel6 {
+    /// The bridge's name.
+    pub name: String,
+    /// The device at the client.
+    pub device: String,
+    /// The kernel's own device at the server, where it is one for this client alone.
+    pub server_device: String,
+    /// Who has IPv6.
+    pub server: End4,
+    /// Who gets it.
+    pub client: End4,
+    /// The tunnel's two addresses, 127 bits.
+    pub link: Ipv6Net,
+    /// Networks of the server's of which nobody has what no client has.
+    pub pool: Vec<Ipv6Net>,
+    /// The client's networks.
+    pub routed: Vec<Ipv6Net>,
+    /// The client's device that one of them lives on.
+    pub lan: Option<String>,
+    /// How the client tells the server its endpoint, where that changes.
+    pub update: Option<Update>,
+}
+
+/// One end of a tunnel over IPv4.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End4 {
+    /// The host's name.
+    pub host: String,
+    /// Its device to the internet.
+    pub uplink: String,
+    /// Where the tunnel ends.
+    pub endpoint: Endpoint4,
+    /// MTU of its path in bytes, where the file says one.
+    pub mtu: Option<u32>,
+}
+
+/// Where a tunnel over IPv4 ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint4 {
+    /// At this address.
+    Fixed(Ipv4Addr),
+    /// At whatever address the uplink has.
+    Follows,
+}
+
+impl Tunnel6 {
+    /// The server's address in the tunnel.
+    #[must_use]
+    pub fn server6(&self) -> Ipv6Addr {
+        self.link.network()
+    }
+
+    /// The client's.
+    #[must_use]
+    pub fn client6(&self) -> Ipv6Addr {
+        self.link.broadcast()
+    }
+
+    /// All that the client may send from (BCP 38), and all that leads to it.
+    #[must_use]
+    pub fn owned(&self) -> Vec<Ipv6Net> {
+        std::iter::once(self.client6().into()).chain(self.routed.iter().copied()).collect()
+    }
+
+    /// The /64 that the client's `lan` gets its address of: the first one.
+    #[must_use]
+    pub fn lan_network(&self) -> Option<Ipv6Net> {
+        let room = self.routed.iter().find(|net| net.prefix_len() <= 64)?;
+        Ipv6Net::new(room.addr(), 64).ok()
+    }
+}
+
+/// Every legal `[[tunnel6]]` of the file; what is illegal goes to `found`.
+pub(super) fn build(config: &Config, found: &mut Vec<Diagnostic>) -> Vec<Tunnel6> {
+    let hosts = config.hosts.iter().map(|host| (host.name.value.as_str(), host)).collect();
+    let mut links = Links::given(config);
+    let mut ends = HashMap::new();
+    let entries = config.tunnels6.iter();
+    let tunnels = entries.filter_map(|entry| {
+        let tunnel = one(config, &hosts, entry, &mut links, found)?;
+        same_ends(&tunnel, entry, &mut ends, found);
+        Some(tunnel)
+    });
+    let tunnels = tunnels.collect();
+    networks::check(config, &hosts, found);
+    tunnels
+}
+
+type Hosts<'a> = HashMap<&'a str, &'a config::Host>;
+
+fn one(
+    config: &Config,
+    hosts: &Hosts<'_>,
+    entry: &config::Tunnel6,
+    links: &mut Links,
+    found: &mut Vec<Diagnostic>,
+) -> Option<Tunnel6> {
+    let mut known = |name: Option<&config::Spanned<String>>| {
+        let host = hosts.get(name?.value.as_str()).copied();
+        host.or_else(|| find(config, name, found))
+    };
+    let (server, client) = (known(entry.server.as_ref()), known(entry.client.as_ref()));
+    if let (Some(server), Some(client)) = (&entry.server, &entry.client)
+        && server.value == client.value
+    {
+        let help = "name the host that lacks IPv6";
+        found.push(Diagnostic::new(client.span.clone(), "a host can't be its own client", help));
+        return None;
+    }
+    let link = links.of(entry, found);
+    let update = update(entry, server, found);
+    let lan = lan(entry, found);
+    let dynamic = entry.client_endpoint.as_ref().is_some_and(|word| word.value == EndpointWord4::Dynamic);
+    let ends =
+        (server.and_then(|host| end(host, false, found)), client.and_then(|host| end(host, dynamic, found)));
+    Some(Tunnel6 {
+        name: name(entry)?,
+        device: device("st-", entry)?,
+        server_device: device("s6-", entry)?,
+        server: ends.0?,
+        client: ends.1?,
+        link: link?,
+        pool: entry.pool.iter().map(|net| net.value).collect(),
+        routed: entry.routed.iter().map(|net| net.value).collect(),
+        lan: lan?,
+        update: update?,
+    })
+}
+
+fn end(host: &config::Host, dynamic: bool, found: &mut Vec<Diagnostic>) -> Option<End4> {
+    let endpoint = if dynamic {
+        Some(Endpoint4::Follows)
+    } else {
+        let example = "\"198.51.100.7/24\", its public address (a client's that changes: client-endpoint = \
+                       \"dynamic\")";
+        if host.ipv4.is_empty() {
+            lacks(host, "ipv4", "the tunnel ends there", example, found);
+        }
+        host.ipv4.first().map(|net| Endpoint4::Fixed(net.value.addr()))
+    };
+    Some(End4 {
+        host: host.name.value.clone(),
+        uplink: host.uplink.as_ref()?.value.clone(),
+        endpoint: endpoint?,
+        mtu: host.mtu.as_ref().map(|mtu| mtu.value),
+    })
+}
+
+/// `Some(None)`: the client's endpoint does not change.
+fn update(
+    entry: &config::Tunnel6,
+    server: Option<&config::Host>,
+    found: &mut Vec<Diagnostic>,
+) -> Option<Option<Update>> {
+    let dynamic = entry.client_endpoint.as_ref().filter(|word| word.value == EndpointWord4::Dynamic);
+    let Some(dynamic) = dynamic else {
+        let unused = [
+            ("key-file", entry.key_file.as_ref().map(|key| &key.span)),
+            ("update-port", entry.update_port.as_ref().map(|port| &port.span)),
+        ];
+        for (key, span) in unused.into_iter().filter_map(|(key, span)| Some((key, span?))) {
+            let help = format!("leave `{key}` out, or write client-endpoint = \"dynamic\"");
+            let message = format!("`{key}` has no use: no endpoint changes");
+            found.push(Diagnostic::new(span.clone(), message, help));
+        }
+        return Some(None);
+    };
+    if !entry.keys.iter().any(|key| key == "key-file") {
+        found.push(Diagnostic::new(
+            dynamic.span.clone(),
+            "an endpoint that changes needs `key-file`: whoever knew no secret could take the tunnel over",
+            "add key-file = \"/etc/straddle/box.key\"; `straddle key` makes one for both hosts",
+        ));
+    }
+    let port = entry.update_port.as_ref().and_then(|port| u16::try_from(port.value).ok());
+    Some(Some(Update {
+        server: server?.ipv4.first()?.value.addr().into(),
+        port: port.unwrap_or(UPDATE_PORT),
+        key_file: entry.key_file.as_ref()?.value.clone(),
+    }))
+}
+
+/// `Some(None)`: no device was asked for.
+fn lan(entry: &config::Tunnel6, found: &mut Vec<Diagnostic>) -> Option<Option<String>> {
+    let Some(lan) = &entry.lan else { return Some(None) };
+    if !entry.routed.iter().any(|net| net.value.prefix_len() <= 64) {
+        found.push(Diagnostic::new(
+            lan.span.clone(),
+            "`lan` needs a network of 64 bits or less in `routed`: hosts make their addresses in a /64",
+            "add routed = [\"2001:db8:1:100::/64\"], or leave `lan` out",
+        ));
+        return None;
+    }
+    Some(Some(lan.value.clone()))
+}
+
+pub(super) fn name(entry: &config::Tunnel6) -> Option<String> {
+    let own = entry.name.as_ref().map(|name| name.value.clone());
+    own.or_else(|| Some(format!("tunnel6-{}", entry.client.as_ref()?.value)))
+}
+
+/// Named as the bridge, or by a number made of the hosts' names (FNV-1a).
+pub(super) fn device(begin: &str, entry: &config::Tunnel6) -> Option<String> {
+    if let Some(name) = &entry.name {
+        return Some(format!("{begin}{}", name.value));
+    }
+    let words = [entry.server.as_ref()?.value.as_bytes(), b"\0", entry.client.as_ref()?.value.as_bytes()];
+    let fold = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    Some(format!("{begin}{:08x}", words.concat().iter().fold(0x811c_9dc5, fold)))
+}
+
+/// Packets of protocol 41 have nothing but their addresses to be told apart by.
+fn same_ends(
+    tunnel: &Tunnel6,
+    entry: &config::Tunnel6,
+    ends: &mut HashMap<(String, Endpoint4, String), String>,
+    found: &mut Vec<Diagnostic>,
+) {
+    // Of an endpoint that changes only the host is known.
+    let host = match tunnel.client.endpoint {
+        Endpoint4::Fixed(_) => String::new(),
+        Endpoint4::Follows => tunnel.client.host.clone(),
+    };
+    let key = (tunnel.server.host.clone(), tunnel.client.endpoint, host);
+    if let Some(other) = ends.get(&key) {
+        found.push(Diagnostic::new(
+            entry.client.as_ref().map_or(entry.span.clone(), |client| client.span.clone()),
+            format!("{other} and {} would have the same tunnel: same server, same endpoint", tunnel.name),
+            "list all networks in one entry: routed = [\"2001:db8:1:100::/64\", \"2001:db8:1:200::/64\"]",
+        ));
+        return;
+    }
+    ends.insert(key, tunnel.name.clone());
+}

@@ -1,0 +1,274 @@
+//! The host that has IPv6: one for all its clients.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv6Net};
+use straddle_encap::Kind;
+
+use crate::model::{Endpoint4, Model, Tunnel6};
+use crate::object::{
+    Chain, Filter, FilterRule, Link, LinkKind, MAIN, Match, Neighbour, NeighbourKind, Object, Origin, Raw,
+    Route, SysctlKey, Verdict, Wanted,
+};
+use crate::plan::translate::{address, devices, forwarding6, object, route, sysctl};
+use crate::plan::{Awaited, Backend, Bridge, Facts, Make, Plan, Via, carrier, forces};
+
+use super::{Carrier, Mtu, bridge, clamps, here, mtu, owned, rule, there, updates};
+
+/// The tun device of all clients together. No bridge has such a name.
+const SHARED: &str = "st-sit_clients";
+/// The kernel's devices of all clients together.
+const EACH: &str = "s6-*";
+/// What the rules and the device of all clients together are marked with.
+const MARK: &str = "tunnel6";
+
+/// A client whose endpoint is known.
+struct Client<'a> {
+    tunnel: &'a Tunnel6,
+    carrier: Carrier,
+}
+
+pub(super) fn add(plan: &mut Plan, model: &Model, served: &[&Tunnel6], facts: &Facts<'_>) {
+    let Some(first) = served.first() else { return };
+    let Some(local) = here(&first.server, facts) else { return };
+    let backend = Backend::choose(model, &plan.host, Kind::Sit, facts.offers);
+    let (mut clients, mut bridges) = (Vec::new(), Vec::new());
+    let mut taken: HashMap<Ipv4Addr, &str> = served.iter().filter_map(|tunnel| fixed(tunnel)).collect();
+    for tunnel in served {
+        plan.updates.extend(updates(tunnel, None));
+        let remote = there(&tunnel.client, &tunnel.name, facts);
+        let other = remote.map(|remote| *taken.entry(remote).or_insert(&tunnel.name));
+        match remote.filter(|_| other == Some(tunnel.name.as_str())) {
+            Some(remote) => {
+                let mtu = mtu(&tunnel.server, &tunnel.client, facts);
+                let carrier = self::carrier(tunnel, &backend, (local, remote), mtu);
+                bridges.push(bridge(tunnel, part(tunnel), Via::Carrier(carrier.clone())));
+                clients.push(Client { tunnel, carrier });
+            }
+            None => bridges.push(awaited(&mut plan.wanted, tunnel, &backend, other)),
+        }
+    }
+    let uplink = first.server.uplink.as_str();
+    let widest = clients.iter().map(|client| &client.carrier.mtu).max_by_key(|mtu| mtu.value).cloned();
+    if let Some(widest) = widest {
+        let mut rules = filter(&clients, &widest, backend.make, uplink, facts);
+        if backend.make == Make::Tun {
+            rules.rules.push(quiet(local));
+        }
+        plan.wanted.push(object(Object::Filter(rules)));
+        links(&mut plan.wanted, &clients, &widest, backend.make);
+        forwarding(&mut plan.wanted, &clients, uplink, facts);
+        reached(&mut plan.wanted, &clients);
+    }
+    neighbours(&mut plan.wanted, &clients, uplink, facts);
+    unassigned(&mut plan.wanted, served, uplink, facts);
+    plan.remarks.extend(remarks(&clients, uplink, facts));
+    plan.bridges.extend(bridges);
+}
+
+fn part(tunnel: &Tunnel6) -> String {
+    format!("{} has IPv6 from here: {}, over sit", tunnel.client.host, owned(tunnel))
+}
+
+fn device(tunnel: &Tunnel6, make: Make) -> String {
+    match make {
+        Make::Tun => SHARED.into(),
+        Make::Kernel => tunnel.server_device.clone(),
+    }
+}
+
+fn carrier(tunnel: &Tunnel6, backend: &Backend, ends: (Ipv4Addr, Ipv4Addr), mtu: Mtu) -> Carrier {
+    Carrier {
+        device: device(tunnel, backend.make),
+        kind: Kind::Sit,
+        local: ends.0.into(),
+        remote: ends.1.into(),
+        mtu,
+        backend: backend.clone(),
+        inner6: Some(tunnel.server6()),
+        owned: tunnel.owned(),
+    }
+}
+
+/// An endpoint that the file gives, and whose it is: nobody else can tell it.
+fn fixed(tunnel: &Tunnel6) -> Option<(Ipv4Addr, &str)> {
+    match tunnel.client.endpoint {
+        Endpoint4::Fixed(address) => Some((address, &tunnel.name)),
+        Endpoint4::Follows => None,
+    }
+}
+
+/// Nothing leads to a client whose endpoint is unknown, and nothing but `unreachable` to its networks.
+fn awaited(wanted: &mut Vec<Wanted>, tunnel: &Tunnel6, backend: &Backend, other: Option<&str>) -> Bridge {
+    let host = &tunnel.client.host;
+    let why = match other {
+        None => format!("waits until {host} tells its endpoint"),
+        Some(other) => format!(
+            "waits until {host} tells an endpoint of its own: it has that of {other}, and protocol 41 knows no ports"
+        ),
+    };
+    let awaited = Awaited { device: device(tunnel, backend.make), why };
+    wanted.extend(tunnel.owned().into_iter().map(|net| route(Route::unreachable(net.into()))));
+    bridge(tunnel, part(tunnel), Via::Awaited(awaited))
+}
+
+fn links(wanted: &mut Vec<Wanted>, clients: &[Client<'_>], widest: &Mtu, make: Make) {
+    match make {
+        Make::Tun => {
+            let (name, mtu, bridge) = (SHARED.into(), widest.value, Some(MARK.into()));
+            wanted.push(object(Object::Link(Link { name, kind: LinkKind::Tun, mtu, up: true, bridge })));
+        }
+        Make::Kernel => {
+            for client in clients {
+                carrier::device(wanted, &client.tunnel.name, 1, &client.carrier);
+            }
+        }
+    }
+}
+
+/// Of what is newly forwarded, only what clients send or get passes. In the kernel's devices each may
+/// send only from where the way back leads to it; in the shared one the loop sees to that.
+fn filter(clients: &[Client<'_>], widest: &Mtu, make: Make, uplink: &str, facts: &Facts<'_>) -> Filter {
+    let dev = match make {
+        Make::Tun => SHARED,
+        Make::Kernel => EACH,
+    };
+    let from = |dev: &str| Match::In(dev.into());
+    let to = |dev: &str| Match::Out(dev.into());
+    let forward = |matches, verdict| rule(MARK, Chain::Forward, matches, verdict);
+    let mut rules: Vec<FilterRule> = clamps(MARK, dev, widest).to_vec();
+    for Client { tunnel, carrier } in clients.iter().filter(|client| client.carrier.mtu.value < widest.value)
+    {
+        let mss = Verdict::ClampMss(carrier.mtu.mss6());
+        for net in tunnel.owned() {
+            let [source, destination] = [Match::Source6(net), Match::Destination6Net(net)];
+            rules.push(forward(vec![from(dev), source, Match::TcpSyn], mss));
+            rules.push(forward(vec![to(dev), destination, Match::TcpSyn], mss));
+        }
+    }
+    match make {
+        Make::Tun => {
+            rules.push(forward(vec![from(dev)], Verdict::Accept));
+            rules.push(forward(vec![to(dev)], Verdict::Accept));
+        }
+        Make::Kernel => {
+            rules.push(forward(vec![from(dev), Match::WayBack], Verdict::Accept));
+            rules.push(forward(vec![to(dev), Match::NotIn(dev.into())], Verdict::Accept));
+            rules.push(rule(MARK, Chain::Input, vec![from(dev), Match::WayBack], Verdict::Accept));
+            for Client { tunnel, carrier } in clients {
+                for chain in [Chain::Forward, Chain::Input] {
+                    rules.push(rule(&tunnel.name, chain, vec![from(&carrier.device)], Verdict::Count));
+                }
+            }
+        }
+    }
+    if !facts.forwards6() {
+        let newly = if forces(facts, uplink) { vec![uplink] } else { devices(facts) };
+        rules.extend(newly.into_iter().map(|dev| forward(vec![from(dev), Match::Ipv6], Verdict::Drop)));
+    }
+    Filter { rules }
+}
+
+/// A kernel with the module loaded would tell clients of the shared device that they have no tunnel.
+fn quiet(local: Ipv4Addr) -> FilterRule {
+    let about = vec![Match::Source(local), Match::UnreachableAbout4(Kind::Sit.protocol())];
+    rule(MARK, Chain::Output, about, Verdict::Drop)
+}
+
+/// IPv6 forwards for the whole host or not at all, unless the kernel can have it for a device alone.
+fn forwarding(wanted: &mut Vec<Wanted>, clients: &[Client<'_>], uplink: &str, facts: &Facts<'_>) {
+    if facts.forwards6() || !forces(facts, uplink) {
+        forwarding6(wanted, &devices(facts), facts);
+        return;
+    }
+    let devices: BTreeSet<&str> = clients.iter().map(|client| client.carrier.device.as_str()).collect();
+    for dev in devices.into_iter().chain([uplink]) {
+        wanted.push(sysctl(SysctlKey::ipv6_conf(dev, "force_forwarding"), "1"));
+    }
+}
+
+/// The server's address of each link, and the ways to what is the client's.
+fn reached(wanted: &mut Vec<Wanted>, clients: &[Client<'_>]) {
+    for Client { tunnel, carrier } in clients {
+        let net = Ipv6Net::new(tunnel.server6(), 127).unwrap_or(tunnel.link);
+        wanted.push(address(&carrier.device, net.into()));
+        let dev = &carrier.device;
+        wanted.extend(tunnel.routed.iter().map(|net| route(Route::through(MAIN, (*net).into(), dev))));
+    }
+}
+
+/// Neighbours on the uplink ask for addresses that the hoster delivers there: for each that somebody has
+/// there is an answer, from a router.
+fn neighbours(wanted: &mut Vec<Wanted>, clients: &[Client<'_>], uplink: &str, facts: &Facts<'_>) {
+    let near = on_link(uplink, facts);
+    let asked: Vec<Ipv6Addr> = clients
+        .iter()
+        .flat_map(|client| [client.tunnel.server6(), client.tunnel.client6()])
+        .filter(|address| near.iter().any(|net| net.contains(address)))
+        .collect();
+    if asked.is_empty() {
+        return;
+    }
+    // A router does not listen to others of its kind (`ipv6_accept_ra`) unless told so.
+    let listens = facts.before(&SysctlKey::ipv6_conf(uplink, "forwarding")) != Some("1");
+    let key = SysctlKey::ipv6_conf(uplink, "accept_ra");
+    if listens && facts.before(&key) == Some("1") {
+        wanted.push(sysctl(key, "2"));
+    }
+    wanted.push(sysctl(SysctlKey::ipv6_conf(uplink, "forwarding"), "1"));
+    wanted.push(sysctl(SysctlKey::ipv6_conf(uplink, "proxy_ndp"), "1"));
+    wanted.push(sysctl(SysctlKey::ipv6_neigh(uplink, "proxy_delay"), "0"));
+    let proxy = |address: Ipv6Addr| Neighbour {
+        dev: uplink.into(),
+        address: address.into(),
+        kind: NeighbourKind::Proxy,
+        origin: Origin::Straddle,
+        raw: Raw::default(),
+    };
+    wanted.extend(asked.into_iter().map(|address| object(Object::Neighbour(proxy(address)))));
+}
+
+/// The networks of the uplink whose addresses are asked for there.
+fn on_link(uplink: &str, facts: &Facts<'_>) -> Vec<Ipv6Net> {
+    let near = facts.live.routes.iter().filter(|route| {
+        route.dev.as_deref() == Some(uplink)
+            && route.table == MAIN
+            && route.gateway.is_none()
+            && route.origin != Origin::Straddle
+            && route.dst.prefix_len() > 0
+    });
+    let nets = near.filter_map(|route| match route.dst {
+        IpNet::V6(net) if !net.addr().is_unicast_link_local() && !net.addr().is_multicast() => Some(net),
+        IpNet::V6(_) | IpNet::V4(_) => None,
+    });
+    nets.collect()
+}
+
+/// What nobody has of a pool that is routed here does not go back to where it came from. Of one that is
+/// on-link the rest may be neighbours'.
+fn unassigned(wanted: &mut Vec<Wanted>, served: &[&Tunnel6], uplink: &str, facts: &Facts<'_>) {
+    let near = on_link(uplink, facts);
+    let pools: BTreeSet<Ipv6Net> = served.iter().flat_map(|tunnel| tunnel.pool.iter().copied()).collect();
+    let routed = pools.into_iter().filter(|pool| !near.iter().any(|net| net.contains(pool)));
+    wanted.extend(routed.map(|pool| route(Route::unreachable(pool.into()))));
+}
+
+fn remarks(clients: &[Client<'_>], uplink: &str, facts: &Facts<'_>) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if let Some(client) = clients.first() {
+        remarks.extend(super::absent(client.carrier.local, facts));
+        let local: IpAddr = client.carrier.local;
+        remarks.push(format!(
+            "the tunnels arrive at {local} as protocol 41, on {uplink}: a firewall must let it in"
+        ));
+    }
+    let default = facts.live.routes.iter().any(|route| {
+        let everywhere = route.dst.prefix_len() == 0 && route.dst.addr().is_ipv6();
+        everywhere && route.table == MAIN && route.origin != Origin::Straddle
+    });
+    if !default {
+        remarks.push("this host has no IPv6 default route: its clients reach one another at most".into());
+    }
+    remarks
+}

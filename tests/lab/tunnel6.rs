@@ -1,0 +1,132 @@
+//! IPv6 for hosts that have only IPv4, as `straddle lab tunnel6` shows it.
+//!
+//! ```text
+//!  web ── inet ── vps       box and shed have tunnels to the vps
+//!         │  │
+//!        box shed ── pc
+//! ```
+
+use straddle_lab::host::Host;
+use straddle_lab::probe::ping;
+use straddle_lab::state::HostState;
+use straddle_lab::straddle::Straddle;
+use straddle_lab::world::Broker;
+use straddle_lab::{LabError, Tunnel6Options, tunnel6};
+
+use crate::crash::{Stage, every_kill_is_survived};
+use crate::{exe, good, turn};
+
+#[test]
+fn two_hosts_have_ipv6() -> Result<(), LabError> {
+    let Some(_turn) = turn("two_hosts_have_ipv6") else { return Ok(()) };
+    let mut stages = Vec::new();
+    let report = tunnel6(&Tunnel6Options::default(), exe(), &mut |stage| stages.push(stage.to_owned()))?;
+    good(&report);
+    assert!(!stages.is_empty(), "progress is told");
+    Ok(())
+}
+
+/// A world with one file for all, and a key.
+fn world() -> Result<(Broker, Straddle), LabError> {
+    let world = Broker::build()?;
+    let key = world.directory().join("shed.key");
+    let straddle = Straddle::within(world.directory(), exe(), &Broker::config(&key))?;
+    straddle.on(&world.vps).verb(&["key", &key.display().to_string()])?;
+    Ok((world, straddle))
+}
+
+fn stage(pick: fn(&Broker) -> &Host) -> Result<Stage, LabError> {
+    let (world, straddle) = world()?;
+    Ok(Stage { host: pick(&world).clone(), world: Box::new(world), straddle })
+}
+
+#[test]
+fn a_server_survives_kill_9_at_every_step() -> Result<(), LabError> {
+    let Some(_turn) = turn("a_server_survives_kill_9_at_every_step") else { return Ok(()) };
+    every_kill_is_survived(|| stage(|world| &world.vps))
+}
+
+#[test]
+fn a_client_with_a_lan_survives_kill_9_at_every_step() -> Result<(), LabError> {
+    let Some(_turn) = turn("a_client_with_a_lan_survives_kill_9_at_every_step") else { return Ok(()) };
+    every_kill_is_survived(|| stage(|world| &world.shed))
+}
+
+/// A client with IPv6 of its own keeps it; its tunnel answers all the same.
+#[test]
+fn a_client_keeps_the_ipv6_that_it_has() -> Result<(), LabError> {
+    let Some(_turn) = turn("a_client_keeps_the_ipv6_that_it_has") else { return Ok(()) };
+    let (world, straddle) = world()?;
+    world.inet.ip("address add 2001:db8:b::1/64 dev box nodad")?;
+    world.box_.ip("address add 2001:db8:b::7/64 dev eth0 nodad\nroute add default via 2001:db8:b::1")?;
+    let running = [straddle.on(&world.vps).run()?, straddle.on(&world.box_).run()?];
+    let way = world.box_.run(&["ip", "-6", "route", "get", &Broker::WEB.to_string()])?.stdout;
+    assert!(way.contains("dev eth0") && way.contains("src 2001:db8:b::7"), "{way}");
+    assert!(ping(&world.web, Broker::BOX.into(), 10)?.complete(), "reached by its tunnel");
+    let shown = straddle.on(&world.box_).verb(&["plan"])?.stdout;
+    let words: Vec<&str> = shown.split_whitespace().collect();
+    assert!(words.join(" ").contains("stays in front"), "{shown}");
+    for (host, process) in [&world.vps, &world.box_].into_iter().zip(running) {
+        straddle.on(host).down()?;
+        process.ends(std::time::Duration::from_secs(10))?;
+    }
+    Ok(())
+}
+
+/// Somebody else's objects, of the same shape as ours: `up` refuses and names them, or leaves them alone.
+#[test]
+fn foreign_objects_are_left_alone() -> Result<(), LabError> {
+    let Some(_turn) = turn("foreign_objects_are_left_alone") else { return Ok(()) };
+    let refused = Some("not ours");
+    let server: &[(&str, Option<&str>)] = &[
+        ("tuntap add st-sit_clients mode tun", refused),
+        ("route add 2001:db8:100:100::/64 via 2001:db8:1::1 metric 1024", refused),
+        ("route add unreachable 2001:db8:100::/40 metric 4700", refused),
+        ("route add unreachable 2001:db8:100::/40 metric 9", None),
+        ("neigh add proxy 2001:db8:1::a3 dev eth0", None),
+        ("neigh add proxy 2001:db8:1::77 dev eth0", None),
+    ];
+    let client: &[(&str, Option<&str>)] = &[
+        ("tuntap add st-box mode tun", refused),
+        ("route add default via fe80::1 dev eth0 metric 4600", refused),
+        ("route add default via fe80::1 dev eth0 metric 5", None),
+        ("-6 rule add from 2001:db8:1::a3 lookup 4801 pref 4601", refused),
+        ("-6 rule add from 2001:db8:1::a3 lookup 77 pref 9", None),
+        ("route add unreachable 2001:db8:100:100::/64 metric 4700", refused),
+        ("address add 2001:db8:100:100::9/64 dev lo", None),
+    ];
+    let (world, straddle) = world()?;
+    for (host, cases) in [(&world.vps, server), (&world.box_, client)] {
+        for (line, refused) in cases {
+            foreign(&straddle, host, line, *refused)?;
+        }
+    }
+    Ok(())
+}
+
+fn foreign(straddle: &Straddle, host: &Host, line: &str, refused: Option<&str>) -> Result<(), LabError> {
+    let bare = HostState::read(host)?;
+    typed(host, line)?;
+    let before = HostState::read(host)?;
+    let theirs = bare.difference(&before);
+    assert!(!theirs.is_empty(), "{line}: there is something foreign");
+    let up = straddle.on(host).try_verb(&["up"])?;
+    let said = format!("{}{}", up.stdout, up.stderr);
+    if let Some(words) = refused {
+        assert!(!up.status.success() && said.contains(words), "{line}: up has to refuse\n{said}");
+    } else {
+        assert!(up.status.success(), "{line}: up has to work\n{said}");
+        let now = bare.difference(&HostState::read(host)?);
+        let gone: Vec<_> = theirs.iter().filter(|line| !now.contains(line)).collect();
+        assert!(gone.is_empty(), "{line}: gone while up\n{gone:#?}");
+        straddle.on(host).down()?;
+    }
+    let changes = before.difference(&HostState::read(host)?);
+    assert!(changes.is_empty(), "{line}: not as it was before up\n{}", changes.join("\n"));
+    typed(host, &line.replace(" add ", " del "))
+}
+
+fn typed(host: &Host, line: &str) -> Result<(), LabError> {
+    let words: Vec<&str> = ["ip"].into_iter().chain(line.split(' ')).collect();
+    host.run(&words).map(drop)
+}
