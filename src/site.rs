@@ -41,6 +41,8 @@ pub(crate) struct Site {
     seed: u64,
     /// What other hosts have told, as the state folder has it.
     pub(crate) endpoints: Endpoints,
+    /// What was heard in this process.
+    pub(crate) heard: Endpoints,
 }
 
 /// The host at one moment.
@@ -62,13 +64,23 @@ impl Site {
         let hardware = uplink.map(|uplink| kernel.hardware(uplink)).transpose()?.unwrap_or_default();
         let id = std::fs::read("/etc/machine-id").unwrap_or_default();
         let (seed, endpoints) = (seed(&[&id, &hardware]), endpoints::read(&place.state_dir)?);
-        Ok(Site { host, boot: boot_id()?, kernel, offers, seed, endpoints, model: file.model })
+        Ok(Site {
+            host,
+            boot: boot_id()?,
+            kernel,
+            offers,
+            seed,
+            endpoints,
+            heard: Endpoints::new(),
+            model: file.model,
+        })
     }
 
     /// Looks at the kernel, with what the journal in the state folder remembers.
     pub(crate) fn look(&mut self, place: &Place) -> Result<Look, Complaint> {
         let memory = Journal::read(&place.state_dir, &self.boot)?;
         self.endpoints = endpoints::read(&place.state_dir)?;
+        self.endpoints.extend(self.heard.clone());
         self.look_with(memory)
     }
 

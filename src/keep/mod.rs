@@ -85,6 +85,7 @@ impl<'a> Keeper<'a> {
         // Subscribed before the first look: nothing is missed between.
         let watch = Watch::begin()?;
         let turn = Turn::take(&place.runtime_dir, TURN)?;
+        updates::readable(&site.look(place)?.plan.updates)?;
         let plan = raise(&mut site, place, force)?.plan;
         drop(turn);
         let served: Vec<&Bridge> = with_device(&plan).collect();
@@ -93,9 +94,16 @@ impl<'a> Keeper<'a> {
             return Err(complaint);
         }
         let discovery = Discovery::begin(&served)?;
-        let updates = Updates::begin(&plan.updates, &site.endpoints)?;
+        // One port that is taken is no reason to leave the rest of the host unserved.
+        let mut updates = Updates::begin(&[], &site.endpoints)?;
+        match Updates::begin(&plan.updates, &site.endpoints) {
+            Ok(begun) => updates = begun,
+            Err(complaint) => say::aside(&render::complaint(&complaint)),
+        }
         let mut relaying = Relaying::begin()?;
-        relaying.change(plan.served())?;
+        if let Err(complaint) = relaying.change(plan.served()) {
+            say::aside(&render::complaint(&complaint));
+        }
         Ok(Keeper {
             place,
             site,
@@ -243,8 +251,10 @@ impl<'a> Keeper<'a> {
             }
         }
         if let Err(error) = straddle_kernel::endpoints::write(&self.place.state_dir, &endpoints) {
-            return say::aside(&render::complaint(&error.into()));
+            say::aside(&render::complaint(&error.into()));
         }
+        // It counts from here on, whether the disk has it or not.
+        self.site.heard = endpoints;
         self.look_again();
     }
 
@@ -346,7 +356,8 @@ impl<'a> Keeper<'a> {
     fn reload(&mut self) {
         drain(&self.reload);
         match Site::open(self.place) {
-            Ok(site) => {
+            Ok(mut site) => {
+                site.heard = std::mem::take(&mut self.site.heard);
                 self.site = site;
                 self.look_again();
                 // Keys may be others.

@@ -11,6 +11,11 @@ use straddle_wire::ip::Version;
 
 use crate::complaint::Complaint;
 
+/// Whether every key can be read: asked before the host is touched.
+pub(super) fn readable(wanted: &[plan::Updates]) -> Result<(), Complaint> {
+    wanted.iter().try_for_each(|update| read_key(Path::new(&update.key_file)).map(drop).map_err(not_told))
+}
+
 /// Running loops; they end when this is dropped.
 pub(super) struct Updates {
     wanted: Vec<plan::Updates>,

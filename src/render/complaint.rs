@@ -122,8 +122,11 @@ fn own_session(address: std::net::Ipv4Addr, ssh: bool, sessions: &[Session]) -> 
         let more = if sessions.len() > 3 { ", and more" } else { "" };
         message += &format!(" connections arrive at it: {}{more}; one of them may be yours", some.join(", "));
     }
-    let mut out =
-        error(&message, "log in over IPv6, or another address, and try again; or end them with --force");
+    let mut out = error(
+        &message,
+        "log in over IPv6, or another address, and try again; or end them with --force. A `straddle run` goes on by \
+             itself as soon as they have ended",
+    );
     out += "nothing was changed\n";
     out
 }

@@ -44,7 +44,7 @@ fn bridge(bridge: &Bridge) -> String {
             Via::Carrier(carrier) => self::carrier(carrier),
             Via::Translator(translator) => self::translator(translator),
             Via::Relay(relay) => super::relay::plan(relay),
-            Via::Awaited(awaited) => folded("  waits   ", 10, &awaited.why),
+            Via::Awaited(awaited) => folded("  so far  ", 10, &awaited.why),
             Via::Routes(routes) => self::routes(routes),
         }
 }

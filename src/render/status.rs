@@ -21,7 +21,9 @@ pub(crate) fn status(status: &Status) -> String {
         Some(service) => format!("served by `straddle run`, pid {}\n", service.pid),
         None if plan.needs_serving() => {
             let left = if status.fast.is_empty() { "nothing" } else { "only what the fast path takes" };
-            format!("{}: no `straddle run` serves this host; {left} crosses its bridges\n", bad("not served"))
+            let text =
+                format!("not served: no `straddle run` answers on this host; {left} crosses its bridges");
+            folded("", 2, &text).replacen("not served", &bad("not served"), 1)
         }
         None => String::new(),
     };
@@ -105,6 +107,9 @@ fn update(update: &Value) -> String {
         (true, Some(ago), _) => format!("endpoint {endpoint}, acknowledged by the other end {ago}"),
         (true, None, _) => format!("endpoint {endpoint}, {} by the other end", bad("not acknowledged")),
         (false, _, Some(ago)) => format!("the other end is {endpoint}, told {ago}"),
+        (false, _, None) if update["endpoint"].is_null() => {
+            "the other end has not told its endpoint yet".into()
+        }
         (false, _, None) => format!("the other end is {endpoint}, told before this start"),
     };
     let mut out = folded("  ", 4, &line);

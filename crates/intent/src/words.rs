@@ -38,6 +38,10 @@ pub fn undo(taken: &Step) -> String {
                 .map_or_else(|| displaced.address.to_string(), |record| record.net.to_string());
             format!("ip addr add {record} dev {}, then what went with it", displaced.dev)
         }
+        // What its rules were, their comments tell the next time; nobody reads them here.
+        Step::Change { from: Object::Filter(_), .. } | Step::Remove(Object::Filter(_)) => {
+            "nft table inet straddle as it was".into()
+        }
         Step::Create(_) | Step::Remove(_) | Step::Change { .. } | Step::Reinstate(_) => {
             step(&taken.inverse()).into_iter().next().unwrap_or_default()
         }
@@ -61,7 +65,7 @@ fn added(object: &Object) -> Vec<String> {
     match object {
         Object::Link(link) => vec![format!("ip link add {}", self::link(link))],
         Object::Address(address) => vec![format!("ip addr add {}", self::address(address))],
-        Object::Route(route) => vec![format!("ip route add {}", self::route(route))],
+        Object::Route(route) => vec![format!("{} route add {}", ip6(route), self::route(route))],
         Object::Rule(rule) => vec![format!("{} rule add {}", ip(rule), self::rule(rule))],
         Object::Neighbour(neighbour) => vec![format!("ip neigh add {}", self::neighbour(neighbour))],
         Object::Filter(filter) => {
@@ -79,7 +83,7 @@ fn removed(object: &Object) -> String {
     match object {
         Object::Link(link) => format!("ip link del {}", link.name),
         Object::Address(address) => format!("ip addr del {}", self::address(address)),
-        Object::Route(route) => format!("ip route del {}", self::route(route)),
+        Object::Route(route) => format!("{} route del {}", ip6(route), self::route(route)),
         Object::Rule(rule) => format!("{} rule del {}", ip(rule), self::rule(rule)),
         Object::Neighbour(neighbour) => format!("ip neigh del {}", self::neighbour(neighbour)),
         Object::Filter(_) => "nft delete table inet straddle".into(),
@@ -91,12 +95,17 @@ fn changed(to: &Object) -> Vec<String> {
     match to {
         Object::Link(link) => vec![format!("ip link set {}", self::link(link))],
         Object::Address(address) => vec![format!("ip addr replace {}", self::address(address))],
-        Object::Route(route) => vec![format!("ip route replace {}", self::route(route))],
+        Object::Route(route) => vec![format!("{} route replace {}", ip6(route), self::route(route))],
         Object::Rule(rule) => vec![format!("{} rule add {}, delete the former", ip(rule), self::rule(rule))],
         Object::Neighbour(neighbour) => vec![format!("ip neigh replace {}", self::neighbour(neighbour))],
         Object::Filter(_) => added(to),
         Object::FastPath(fast) => vec![format!("tc filter replace {}", fast_path(fast))],
     }
+}
+
+/// ip(8) takes a `default` without a next hop for the IPv4 one.
+fn ip6(route: &Route) -> &'static str {
+    if route.dst.addr().is_ipv6() && route.dst.prefix_len() == 0 { "ip -6" } else { "ip" }
 }
 
 fn vacated(displaced: &Displaced) -> Vec<String> {

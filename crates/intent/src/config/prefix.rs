@@ -112,6 +112,13 @@ pub(super) fn network(word: &str) -> Result<IpNet, Complaint> {
     if net != net.trunc() {
         return host_bits(word, net.trunc());
     }
+    if let IpNet::V6(six) = net
+        && six.prefix_len() >= 96
+        && let Some(four) = six.addr().to_ipv4_mapped()
+    {
+        let message = format!("`{word}` is IPv4 in IPv6 notation, which no packet has");
+        return complain(message, format!("write \"{four}/{}\"", six.prefix_len() - 96));
+    }
     Ok(net)
 }
 

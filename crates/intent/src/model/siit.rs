@@ -182,6 +182,18 @@ pub(super) fn not_the_hosts(
 
 fn table(written: &[Spanned<Mapping>], found: &mut Vec<Diagnostic>) -> Option<Table> {
     let mappings: Vec<Mapping> = written.iter().map(|mapping| mapping.value).collect();
+    for Spanned { value, span } in written {
+        let four = SPECIAL4.iter().any(|net| net.parse().is_ok_and(|net: Ipv4Net| net.contains(&value.v4)));
+        let six = SPECIAL6.iter().any(|net| net.parse().is_ok_and(|net: Ipv6Net| net.contains(&value.v6)));
+        if four || six {
+            let odd = if four { value.v4.to_string() } else { value.v6.to_string() };
+            found.push(Diagnostic::new(
+                span.clone(),
+                format!("`{odd}` is loopback, link-local, multicast or reserved: no host is reached there"),
+                "write addresses that hosts of the two networks have",
+            ));
+        }
+    }
     for illegal in eam::illegal(&mappings) {
         let Some(Spanned { value, span }) = written.get(illegal.at()) else { continue };
         let Mapping { v6, v4 } = *value;
@@ -200,6 +212,10 @@ fn table(written: &[Spanned<Mapping>], found: &mut Vec<Diagnostic>) -> Option<Ta
     }
     Table::new(&mappings).ok()
 }
+
+/// What no packet from one network to another has (RFC 6890).
+const SPECIAL4: [&str; 5] = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4"];
+const SPECIAL6: [&str; 4] = ["::/128", "::1/128", "fe80::/10", "ff00::/8"];
 
 fn twice(mapping: Mapping, earlier: Option<&Mapping>) -> (String, String) {
     let message = match earlier {

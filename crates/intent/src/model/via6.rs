@@ -115,6 +115,15 @@ pub(super) fn build(config: &Config, found: &mut Vec<Diagnostic>) -> Vec<Via6> {
     for (index, entry) in config.via6s.iter().enumerate() {
         let earlier = config.via6s.get(..index).unwrap_or(&[]);
         address::check(config, entry, earlier, found);
+        for hop in &entry.host6 {
+            if entry.gateways.iter().any(|gateway| gateway.value.address == hop.value.address) {
+                found.push(Diagnostic::new(
+                    hop.span.clone(),
+                    format!("`{}` is the router's own address, the `gateway`", hop.value.address),
+                    "write the address that the router knows this host by, such as \"fe80::42\"",
+                ));
+            }
+        }
         if let Some(via6) = one(config, entry, found) {
             for other in &via6s {
                 beside(&via6, other, entry, found);

@@ -37,6 +37,9 @@ pub(super) fn add(plan: &mut Plan, model: &Model, publish: &Publish, index: usiz
     }
     let local = endpoint(publish, side, true, facts);
     plan.updates.extend(updates(publish, outside, local));
+    if outside {
+        plan.remarks.extend(outside::remarks(publish, facts));
+    }
     let ends = local.zip(endpoint(publish, other, false, facts));
     let Some((local, remote)) = ends else {
         plan.bridges.push(awaited(publish, side, outside));

@@ -126,7 +126,7 @@ impl Shared {
         let v6 = match (carrier.inner6, carrier.local) {
             (Some(own), _) => own,
             (None, IpAddr::V6(local)) => local,
-            (None, IpAddr::V4(_)) => Ipv6Addr::UNSPECIFIED,
+            (None, IpAddr::V4(local)) => local.to_ipv6_mapped(),
         };
         Shared {
             path: Path::new(carrier.remote),
@@ -140,7 +140,7 @@ impl Shared {
             queues: carrier.queues,
             counters: Counters::new(),
             limit: limit::Limit::new(),
-            sources: Sources { v4: DUMMY4, v6: if v6.is_unspecified() { Ipv6Addr::LOCALHOST } else { v6 } },
+            sources: Sources { v4: DUMMY4, v6 },
         }
     }
 

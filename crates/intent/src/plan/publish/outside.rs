@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use crate::model::Share;
+use crate::model::{Publish, Share, Transport};
 use crate::object::{Chain, Filter, MAIN, Match, Object, Route, SysctlKey, Verdict};
-use crate::plan::Plan;
 use crate::plan::translate::{object, route, sysctl};
+use crate::plan::{Facts, Plan};
 
 use super::{Here, host4};
 
@@ -17,7 +17,6 @@ pub(super) fn add(plan: &mut Plan, here: &Here<'_>) {
     for target in here.publish.share.targets() {
         plan.wanted.push(route(Route::through(MAIN, host4(target), &here.publish.device)));
     }
-    plan.remarks.extend(remarks(here));
 }
 
 fn filter(here: &Here<'_>) -> Filter {
@@ -42,6 +41,9 @@ fn filter(here: &Here<'_>) -> Filter {
         rules.push(here.rule(Chain::Input, vec![Match::In(dev()), Match::Source(target)], Verdict::Accept));
     }
     for target in targets {
+        // What this host itself has called, a relay of it for one.
+        let answers = vec![Match::In(dev()), Match::Source(target), Match::Known];
+        rules.push(here.rule(Chain::Input, answers, Verdict::Accept));
         // A server that calls its own public address.
         let matches = vec![Match::Out(dev()), Match::Source(target), Match::Redirected];
         rules.push(here.rule(Chain::Snat, matches, Verdict::Snat(address)));
@@ -53,12 +55,15 @@ fn filter(here: &Here<'_>) -> Filter {
     Filter { rules }
 }
 
-fn remarks(here: &Here<'_>) -> Vec<String> {
-    let address = here.publish.address;
+/// The port at which people log in.
+const SSH: u16 = 22;
+
+/// What has to be known before, also where the other end is not known yet.
+pub(super) fn remarks(publish: &Publish, facts: &Facts<'_>) -> Vec<String> {
+    let address = publish.address;
     let mut remarks = Vec::new();
-    if let Share::Whole(target) = here.publish.share {
-        let live = here.facts.live;
-        let other = live.addresses.iter().any(|held| {
+    if let Share::Whole(target) = publish.share {
+        let other = facts.live.addresses.iter().any(|held| {
             let ip = held.net.addr();
             ip.is_ipv4() && held.dev != "lo" && ip != IpAddr::V4(address)
         });
@@ -68,12 +73,20 @@ fn remarks(here: &Here<'_>) -> Vec<String> {
              {left} only; list `ports` to publish less"
         ));
     }
-    if here.facts.live.holder(address.into()).next().is_none() {
+    if let Share::Ports(list) = &publish.share
+        && list.iter().any(|one| one.transport == Transport::Tcp && one.outer.contains(&SSH))
+    {
+        remarks.push(format!(
+            "SSH at {address} goes to a server behind {}: this host's own is reached by its other addresses only",
+            publish.to.host
+        ));
+    }
+    if facts.live.holder(address.into()).next().is_none() {
         remarks.push(format!(
             "no device of this host has {address}: somebody must route it here, since nobody answers for it"
         ));
     }
-    if let Some(update) = &here.publish.update {
+    if let Some(update) = &publish.update {
         let port = update.port;
         remarks.push(format!("updates arrive at UDP port {port} over IPv6: a firewall must let them in"));
     }
