@@ -238,14 +238,28 @@ impl Live {
     }
 }
 
-/// The device that an object stands on: there may be thousands of others.
+/// The devices that an object stands on: there may be thousands of others.
 fn names_of(object: &Object) -> Result<Names, Error> {
-    let Some(dev) = object.device() else { return Ok(Names::new()) };
-    match link::index(dev) {
-        Ok(index) => Ok(Names::from([(index, dev.to_string())])),
-        Err(Error::NoDevice(_)) => Ok(Names::new()),
-        Err(error) => Err(error),
+    let hops: Vec<&str> = match object {
+        Object::Route(route) => route.devices().collect(),
+        Object::Link(_)
+        | Object::Address(_)
+        | Object::Rule(_)
+        | Object::Neighbour(_)
+        | Object::Filter(_)
+        | Object::FastPath(_) => Vec::new(),
+    };
+    let mut names = Names::new();
+    for dev in object.device().into_iter().chain(hops) {
+        match link::index(dev) {
+            Ok(index) => {
+                names.insert(index, dev.to_string());
+            }
+            Err(Error::NoDevice(_)) => {}
+            Err(error) => return Err(error),
+        }
     }
+    Ok(names)
 }
 
 /// The kernel makes and deletes the routes of its local table together with addresses, by itself. A
