@@ -36,7 +36,7 @@ use updates::Updates;
 
 /// How long changes of the kernel may come one after another before they are looked at.
 const SETTLE: Duration = Duration::from_millis(100);
-/// What tells nobody when it changes (sysctls, nft) is looked at this often.
+/// What tells nobody when it changes (most sysctls, proxy entries that went) is looked at this often.
 const ROUND: Duration = Duration::from_secs(30);
 
 /// The name of the lock that a running straddle holds.
