@@ -40,6 +40,8 @@ pub(crate) enum Complaint {
     NotListening(String),
     /// The lab.
     Lab(String),
+    /// A mistake in the command line, in words, with what to write.
+    Mistake { message: String, help: String },
     /// Anything else, in words, with what to do.
     Other { message: String, help: String },
 }
@@ -47,9 +49,10 @@ pub(crate) enum Complaint {
 impl Complaint {
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Complaint::NoFile { .. } | Complaint::Mistakes { .. } | Complaint::Unknown { .. } => {
-                Exit::Mistake
-            }
+            Complaint::NoFile { .. }
+            | Complaint::Mistakes { .. }
+            | Complaint::Unknown { .. }
+            | Complaint::Mistake { .. } => Exit::Mistake,
             Complaint::Conflicts(_) | Complaint::Sessions { .. } => Exit::Refused,
             Complaint::Failure(failure) if !failure.left.is_empty() => Exit::Left,
             Complaint::NotVerified { left, .. } if !left.is_empty() => Exit::Left,

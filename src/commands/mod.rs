@@ -4,6 +4,7 @@ mod addr;
 mod check;
 mod choices;
 mod down;
+mod invite;
 mod key;
 mod lab;
 mod man;
@@ -36,6 +37,7 @@ pub(crate) fn run(cli: &Cli) -> Ended {
         Command::Run { force } => run::run(place, force.force),
         Command::Down => down::down(place),
         Command::Status { json } => status::status(place, *json),
+        Command::Invite(asked) => invite::invite(place, asked),
         Command::Key { file } => key::key(file.as_deref()),
         Command::Lab(options) => lab::lab(options),
         Command::Addr(question) => addr::addr(place, question),

@@ -61,7 +61,7 @@ pub(crate) fn complaint(complaint: &Complaint) -> String {
             "that line's memory is lost: compare addresses, routes and sysctls with what they should be",
         ),
         Complaint::Lab(why) => format!("{} {why}\n", coloured(AnsiColor::Red, "error:")),
-        Complaint::Other { message, help } => error(message, help),
+        Complaint::Mistake { message, help } | Complaint::Other { message, help } => error(message, help),
     }
 }
 

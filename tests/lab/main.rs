@@ -14,6 +14,7 @@ mod deal;
 mod fast;
 mod foreign;
 mod guard;
+mod invite;
 #[path = "../common/pair.rs"]
 mod pair;
 mod path;

@@ -12,7 +12,7 @@ use super::translate::{address, object};
 use super::{Backend, Carrier, Facts, Make, Mtu};
 
 /// Hop limit of outer packets.
-const HOP_LIMIT: u8 = 64;
+pub(crate) const HOP_LIMIT: u8 = 64;
 
 /// The end here of a carrier of this device and kind.
 pub(super) fn between(

@@ -17,6 +17,7 @@ mod via6;
 pub use backend::{Backend, Make, Offers};
 pub use mtu::Mtu;
 
+pub(crate) use carrier::HOP_LIMIT;
 pub(crate) use clat::{present, rooms};
 
 use std::collections::BTreeMap;
