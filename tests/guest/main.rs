@@ -7,6 +7,7 @@ mod borrow;
 mod choice;
 mod hand;
 mod interop;
+mod invite;
 mod jool;
 mod mtu;
 #[path = "../common/pair.rs"]
