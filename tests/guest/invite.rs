@@ -51,71 +51,61 @@ routed = "2001:db8:102::/48"
 lan = "eth1"
 "#;
 
-/// Brings up a client with its text; a process that has to stay is returned.
-type Bring = fn(&Broker, &Host, &str) -> Result<Option<Process>, LabError>;
-
+/// In one world, since each takes its time to build: one after another, each taken away before the next.
 #[test]
-fn by_ip() -> Result<(), LabError> {
-    brought_up(Format::Iproute2, |_, host, text| {
-        // Again, as at each boot.
-        host.run(&["sh", "-ec", text])?;
-        host.run(&["sh", "-ec", text]).map(|_| None)
-    })
-}
-
-#[test]
-fn by_ifupdown() -> Result<(), LabError> {
-    brought_up(Format::Ifupdown, |world, host, text| {
-        let file = written(world, host, text)?;
-        let state = world.directory().join(format!("{}-ifstate", host.name()));
-        host.run(&["mkdir", &state.display().to_string()])?;
-        let device = format!("st-{}", host.name());
-        for verb in ["ifup", "ifdown", "ifup"] {
-            let state = state.display().to_string();
-            host.run(&[verb, "--interfaces", &file, "--state-dir", &state, &device])?;
-            let left = host.ip_json("-6 route show table all")?.to_string();
-            assert_eq!(left.contains(&device), verb == "ifup", "{verb}: {left}");
-            let nowhere = verb == "ifup" && host.name() == "shed";
-            assert_eq!(left.contains("2001:db8:102::/48"), nowhere, "{verb}: {left}");
-        }
-        Ok(None)
-    })
-}
-
-#[test]
-fn by_networkd() -> Result<(), LabError> {
-    brought_up(Format::Networkd, |world, host, text| {
-        // The file of the LAN is the client's own: as the comment says.
-        let own = "cat >/etc/systemd/network/50-eth1.network <<'OWN'\n[Match]\nName=eth1\n\n\
-                   [Network]\nAddress=2001:db8:102::1/64\nIPv6AcceptRA=no\nOWN\n";
-        let own = if host.name() == "shed" { own } else { "" };
-        networkd(world, host, &format!("{own}{text}")).map(Some)
-    })
-}
-
-#[test]
-fn by_netplan() -> Result<(), LabError> {
-    brought_up(Format::Netplan, |world, host, text| {
-        // `apply` restarts networkd by systemd, which no namespace has.
-        let applied = "netplan generate && networkctl reload";
-        let text = if text.contains("netplan apply\n") && host.name() == "shed" {
-            text.replace("\nnetplan apply\n", &format!("\n{applied}\n"))
-        } else {
-            format!("(umask 077; cat >/etc/netplan/60-st-box.yaml <<'OWN'\n{text}OWN\n)\n{applied}\n")
-        };
-        networkd(world, host, &text).map(Some)
-    })
-}
-
-fn brought_up(format: Format, bring: Bring) -> Result<(), LabError> {
+fn each_format_brings_up_its_client() -> Result<(), LabError> {
     let _turn = turn();
     let world = Broker::build()?;
     let straddle = Straddle::within(world.directory(), exe(), FILE)?;
     straddle.on(&world.vps).up()?;
-    let printed = straddle.on(&world.vps).verb(&["invite", "shed", "--as", format.name()])?.stdout;
-    let running = [bring(&world, &world.shed, &printed)?, bring(&world, &world.box_, &wandering(format))?];
+    for format in [Format::Iproute2, Format::Ifupdown, Format::Networkd, Format::Netplan] {
+        println!("... {}", format.name());
+        let shed = straddle.on(&world.vps).verb(&["invite", "shed", "--as", format.name()])?.stdout;
+        let clients = [(&world.shed, shed), (&world.box_, wandering(format))];
+        let running = clients.each_ref().map(|(host, text)| brought_up(&world, host, format, text));
+        reached(&world)?;
+        for ((host, text), process) in clients.iter().zip(running) {
+            taken_away(&world, host, (format, text), process?)?;
+        }
+    }
+    straddle.on(&world.vps).down().map(drop)
+}
+
+/// Brings up a client with its text. A process that has to stay is returned.
+fn brought_up(world: &Broker, host: &Host, format: Format, text: &str) -> Result<Option<Process>, LabError> {
+    let with_lan = host.name() == "shed";
+    match format {
+        Format::Iproute2 => {
+            // Again, as at each boot.
+            host.run(&["sh", "-ec", text])?;
+            host.run(&["sh", "-ec", text]).map(|_| None)
+        }
+        Format::Ifupdown => interfaces(world, host, "ifup", text).map(|()| None),
+        Format::Networkd => {
+            // The file of the LAN is the client's own: as the comment says.
+            let own = "cat >/etc/systemd/network/50-eth1.network <<'OWN'\n[Match]\nName=eth1\n\n\
+                       [Network]\nAddress=2001:db8:102::1/64\nIPv6AcceptRA=no\nOWN\n";
+            let own = if with_lan { own } else { "" };
+            networkd(world, host, &format!("{own}{text}")).map(Some)
+        }
+        Format::Netplan => {
+            // `apply` restarts networkd by systemd, which no namespace has.
+            let applied = "netplan generate\nnetworkctl reload\n";
+            let script = if with_lan {
+                text.replace("\nnetplan apply\n", &format!("\n{applied}"))
+            } else {
+                format!("(umask 077; cat >/etc/netplan/60-st-box.yaml <<'OWN'\n{text}OWN\n)\n{applied}")
+            };
+            networkd(world, host, &script).map(Some)
+        }
+        Format::Straddle | Format::Openwrt => unreachable!("nothing here reads it"),
+    }
+}
+
+/// A client's tunnel and its LAN, from both sides.
+fn reached(world: &Broker) -> Result<(), LabError> {
     for (host, own) in [(&world.box_, Broker::BOX), (&world.shed, Broker::SHED)] {
-        crosses(&world, host, own)?;
+        crosses(world, host, own)?;
     }
     wait::until("the LAN to be reached", FIRST, || {
         ping(&world.web, Broker::PC.into(), 1).ok().filter(|ping| ping.complete())
@@ -125,8 +115,42 @@ fn brought_up(format: Format, bring: Bring) -> Result<(), LabError> {
     assert_eq!(ping(&world.web, Broker::UNASSIGNED[1].into(), 1)?.received, 0);
     let sent = sent(&world.shed)? - before;
     assert!(sent < 10, "{sent} packets for one to nobody");
-    straddle.on(&world.vps).down()?;
-    running.into_iter().flatten().try_for_each(|process| process.stop(END).map(drop))
+    Ok(())
+}
+
+/// As the text says it is undone, where it says so.
+fn taken_away(
+    world: &Broker,
+    host: &Host,
+    (format, text): (Format, &str),
+    process: Option<Process>,
+) -> Result<(), LabError> {
+    match (format, process) {
+        (Format::Iproute2, _) => {
+            let (_, undo) = text.split_once("# To undo it:\n").unwrap();
+            host.run(&["sh", "-ec", &undo.replace("#   ", "")])?;
+        }
+        (Format::Ifupdown, _) => interfaces(world, host, "ifdown", text)?,
+        (_, process) => {
+            process.map(|process| process.stop(END)).transpose()?;
+            let lan =
+                "ip -6 route delete unreachable 2001:db8:102::/48; ip -6 address flush dev eth1 scope global";
+            let lan = if host.name() == "shed" { lan } else { "" };
+            host.run(&["sh", "-ec", &format!("ip link delete st-{}; {lan}", host.name())])?;
+        }
+    }
+    let left = host.run(&["sh", "-c", "ip -6 route show table all; ip -6 address; ip link"])?.stdout;
+    let ours = [format!("st-{}", host.name()), "2001:db8:102:".into()];
+    assert!(!ours.iter().any(|word| left.contains(word)), "{}: {left}", format.name());
+    Ok(())
+}
+
+fn interfaces(world: &Broker, host: &Host, verb: &str, text: &str) -> Result<(), LabError> {
+    let file = written(world, host, text)?;
+    let state = world.directory().join(format!("{}-ifstate", host.name())).display().to_string();
+    host.run(&["mkdir", "-p", &state])?;
+    let device = format!("st-{}", host.name());
+    host.run(&[verb, "--interfaces", &file, "--state-dir", &state, &device]).map(drop)
 }
 
 /// The text for a client whose address changes.
@@ -190,7 +214,10 @@ mkdir -p /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/l
 chown -R systemd-network:systemd-network /run/systemd/netif
 mount -o remount,bind,ro /sys
 dbus-daemon --system --nofork --nopidfile &
+bus=$!
 /lib/systemd/systemd-networkd &
+networkd=$!
+trap 'kill $networkd; wait $networkd || true; kill $bus; exit 0' TERM
 until networkctl >/dev/null 2>&1; do sleep 0.2; done
 sh -ex $1
 echo the script has run
