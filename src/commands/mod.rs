@@ -3,6 +3,7 @@
 mod addr;
 mod check;
 mod choices;
+mod doctor;
 mod down;
 mod invite;
 mod key;
@@ -38,6 +39,7 @@ pub(crate) fn run(cli: &Cli) -> Ended {
         Command::Down => down::down(place),
         Command::Status { json } => status::status(place, *json),
         Command::Invite(asked) => invite::invite(place, asked),
+        Command::Doctor { json } => doctor::doctor(*json),
         Command::Key { file } => key::key(file.as_deref()),
         Command::Lab(options) => lab::lab(options),
         Command::Addr(question) => addr::addr(place, question),

@@ -2,6 +2,7 @@
 
 mod addr;
 mod complaint;
+mod doctor;
 mod fast;
 mod invite;
 mod plan;
@@ -11,6 +12,7 @@ mod translate;
 
 pub(crate) use addr::{addr, addr_json};
 pub(crate) use complaint::{complaint, warning};
+pub(crate) use doctor::{traps, traps_json};
 pub(crate) use invite::invite_json;
 pub(crate) use plan::{in_step, needs_serving, plan, plan_json, prefixes, taking};
 pub(crate) use relay::{alert, draining};

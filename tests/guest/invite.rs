@@ -218,7 +218,7 @@ bus=$!
 /lib/systemd/systemd-networkd &
 networkd=$!
 trap 'kill $networkd; wait $networkd || true; kill $bus; exit 0' TERM
-until networkctl >/dev/null 2>&1; do sleep 0.2; done
+until busctl --auto-start=no status org.freedesktop.network1 >/dev/null 2>&1; do sleep 0.2; done
 sh -ex $1
 echo the script has run
 wait
