@@ -218,7 +218,8 @@ bus=$!
 /lib/systemd/systemd-networkd &
 networkd=$!
 trap 'kill $networkd; wait $networkd || true; kill $bus; exit 0' TERM
-until busctl --auto-start=no status org.freedesktop.network1 >/dev/null 2>&1; do sleep 0.2; done
+asked='org.freedesktop.network1 /org/freedesktop/network1 org.freedesktop.network1.Manager OperationalState'
+until busctl --auto-start=no get-property $asked >/dev/null 2>&1; do sleep 0.2; done
 sh -ex $1
 echo the script has run
 wait
