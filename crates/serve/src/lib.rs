@@ -16,6 +16,7 @@ mod random;
 mod raw;
 pub mod relay;
 mod stop;
+pub mod told;
 pub mod translator;
 pub mod update;
 mod wait;
