@@ -146,7 +146,11 @@ fn processes(plan: &Plan) -> String {
     if let Some(http) = &plan.http {
         let _ = writeln!(out, "hears {} at {:?}, {:?}", http.url, http.listen, http.certificate);
         for client in &http.clients {
-            let _ = writeln!(out, "  {}: {} of {} by {}", client.bridge, client.hostname, client.user, client.key_file);
+            let _ = writeln!(
+                out,
+                "  {}: {} of {} by {}",
+                client.bridge, client.hostname, client.user, client.key_file
+            );
         }
     }
     out

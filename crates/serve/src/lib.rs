@@ -15,6 +15,7 @@ pub mod neighbour;
 mod random;
 mod raw;
 pub mod relay;
+mod slot;
 mod stop;
 pub mod told;
 pub mod translator;

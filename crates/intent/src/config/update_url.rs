@@ -31,7 +31,9 @@ pub(super) fn read(word: &str) -> Result<UpdateUrl, Complaint> {
     let (tls, rest) = match word.split_once("://") {
         Some(("https", rest)) => (true, rest),
         Some(("http", rest)) => (false, rest),
-        Some(_) | None => return complain(format!("`{word}` begins with neither https:// nor http://"), EXAMPLE),
+        Some(_) | None => {
+            return complain(format!("`{word}` begins with neither https:// nor http://"), EXAMPLE);
+        }
     };
     if let Some((_, path)) = rest.split_once('/') {
         let help = format!("end it before the `/`: the path is always /nic/update; {EXAMPLE}");

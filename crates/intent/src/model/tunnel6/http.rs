@@ -43,7 +43,8 @@ pub(super) fn update(
     if !entry.keys.iter().any(|key| key == "update-key-file") {
         let unused = [("update-user", &entry.update_user), ("update-hostname", &entry.update_hostname)];
         for (key, value) in unused.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?))) {
-            let message = format!("`{key}` has no use without `update-key-file`: nobody is let in without a key");
+            let message =
+                format!("`{key}` has no use without `update-key-file`: nobody is let in without a key");
             let help = format!("add update-key-file = \"/etc/straddle/box-http.key\", or leave `{key}` out");
             found.push(Diagnostic::new(value.span.clone(), message, help));
         }
@@ -55,7 +56,8 @@ pub(super) fn update(
         lacks(server, "update-url", why, "\"https://vps.example\", as clients reach it", found);
     }
     let own = name(entry)?;
-    let word = |word: &Option<Spanned<String>>| word.as_ref().map_or_else(|| own.clone(), |it| it.value.clone());
+    let word =
+        |word: &Option<Spanned<String>>| word.as_ref().map_or_else(|| own.clone(), |it| it.value.clone());
     let hostname = word(&entry.update_hostname);
     Some(Some(HttpUpdate {
         url: format!("{}/nic/update?hostname={hostname}", server.update_url.as_ref()?.value),
@@ -95,7 +97,8 @@ fn one(host: &config::Host, url: &Spanned<UpdateUrl>, found: &mut Vec<Diagnostic
         }
     } else {
         for (key, file) in files.iter().filter_map(|(key, file)| Some((key, file.as_ref()?))) {
-            let message = format!("`{key}` has no use: `update-url` is http, so keys cross the network in the clear");
+            let message =
+                format!("`{key}` has no use: `update-url` is http, so keys cross the network in the clear");
             let help = format!("write \"{}\" into `update-url`, or leave `{key}` out", secured(&url.value));
             found.push(Diagnostic::new(file.span.clone(), message, help));
         }

@@ -15,10 +15,15 @@ pub(super) fn add(plan: &mut Plan, model: &Model, served: &[&Tunnel6]) {
         })
     });
     let clients: Vec<HttpClient> = clients.collect();
-    let Some(port) = server.listen.first().map(|address| address.port()).filter(|_| !clients.is_empty()) else {
+    let Some(port) = server.listen.first().map(|address| address.port()).filter(|_| !clients.is_empty())
+    else {
         return;
     };
-    let how = if server.certificate.is_some() { "" } else { ", in the clear: whoever is on the way reads the keys" };
+    let how = if server.certificate.is_some() {
+        ""
+    } else {
+        ", in the clear: whoever is on the way reads the keys"
+    };
     plan.remarks.push(format!(
         "clients tell their endpoints to {}/nic/update{how}; a firewall must let TCP port {port} in",
         server.url

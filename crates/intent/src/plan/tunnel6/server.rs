@@ -13,7 +13,7 @@ use crate::object::{
 use crate::plan::translate::{address, devices, forwarding6, object, route, sysctl};
 use crate::plan::{Awaited, Backend, Bridge, Facts, Make, Plan, Via, carrier, forces};
 
-use super::{Carrier, Mtu, bridge, clamps, here, hearing, mtu, neighbours, owned, rule, there, updates};
+use super::{Carrier, Mtu, bridge, clamps, hearing, here, mtu, neighbours, owned, rule, there, updates};
 
 /// The tun device of all clients together. No bridge has such a name.
 const SHARED: &str = "st-sit_clients";
