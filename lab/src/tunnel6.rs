@@ -300,7 +300,7 @@ fn flapped(world: &Broker) -> Result<Check, LabError> {
     let back = wait::until("the tunnels to be back", HEALED, || {
         world.inet.try_run(&["ip", "-6", "neigh", "flush", "dev", "hoster"]).ok()?;
         let there = |address: Ipv6Addr| ping(&world.web, address.into(), 3).is_ok_and(|ping| ping.complete());
-        [Broker::BOX, Broker::SHED, Broker::PC].into_iter().all(there).then_some(())
+        [Broker::BOX, Broker::SHED, Broker::PC, Broker::NEAR_BOX].into_iter().all(there).then_some(())
     });
     let measured = if back.is_ok() { "reached again" } else { "not reached" };
     Ok(Check::new("a link flap of the server's uplink heals", back.is_ok(), measured))

@@ -407,7 +407,6 @@ fn two_ways_to_tell() {
     let by_http =
         http::Server::begin(&listen, http::Transport::Plain, vec![expected], server.endpoints.clone())
             .unwrap();
-    let mut by_hand = ByHand::new("box", 8, at(&server), AHEAD);
     let known = || server.endpoints.all().get("box").copied();
     let ask = |address: &str| {
         let mut stream = TcpStream::connect(by_http.addresses()[0]).unwrap();
@@ -417,13 +416,14 @@ fn two_ways_to_tell() {
         stream.read_to_string(&mut text).unwrap();
         text.lines().last().unwrap().to_owned()
     };
-    by_hand.tell(address("192.0.2.1"));
+    ByHand::new("box", 8, at(&server), AHEAD).tell(address("192.0.2.1"));
     assert_eq!(known(), Some(address("192.0.2.1")));
     assert_eq!(ask("192.0.2.1"), "nochg 192.0.2.1");
     assert_eq!(ask("192.0.2.2"), "good 192.0.2.2");
     assert_eq!(known(), Some(address("192.0.2.2")));
-    // The same as it has always said, and the latest all the same.
-    by_hand.tell(address("192.0.2.1"));
+    // The same as signed messages have always told, and the latest word all the same.
+    ByHand::new("box", 8, at(&server), AHEAD).tell(address("192.0.2.1"));
     assert_eq!(known(), Some(address("192.0.2.1")));
     assert_eq!(ask("192.0.2.2"), "good 192.0.2.2");
+    until("refreshed", || server.reports()[1].messages.contains(&(Reason::Refreshed.name(), 1)));
 }
