@@ -316,7 +316,12 @@ impl<'a> Keeper<'a> {
 
     fn answer(&self) {
         let counters = self.serving.report(&self.found).into_iter().chain(self.relaying.report());
-        self.door.answer(counters.collect(), self.updates.report());
+        self.door.answer(&Service {
+            pid: std::process::id(),
+            counters: counters.collect(),
+            updates: self.updates.report(),
+            drains: self.relaying.drain_time().as_secs(),
+        });
     }
 
     /// What the relays' loops have to say.

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use rustix::pipe::{SpliceFlags, splice};
 
+use super::budget::Budget;
 use super::pipes::{Pipe, Pool};
 
 /// A piece this large is the first of many.
@@ -66,8 +67,8 @@ pub(super) struct Means {
 }
 
 impl Means {
-    pub(super) fn new() -> Means {
-        Means { pipes: Pool::default(), room: vec![0; ROOM].into() }
+    pub(super) fn new(budget: Budget) -> Means {
+        Means { pipes: Pool::new(budget), room: vec![0; ROOM].into() }
     }
 }
 
@@ -169,9 +170,10 @@ impl Flow {
 
     /// From the source into a pipe. Where little comes at a time, copying is cheaper.
     fn fill(&mut self, source: &impl AsFd, means: &mut Means, moved: usize) -> Result<(), (Side, Errno)> {
-        let pipe = match self.pipe.take() {
-            Some(pipe) => pipe,
-            None => means.pipes.take().map_err(|errno| (Side::Own, errno))?,
+        let Some(pipe) = self.pipe.take().or_else(|| means.pipes.take().ok()) else {
+            // Without a pipe there is copying.
+            self.bulk = false;
+            return Ok(());
         };
         let pipe = self.pipe.insert(pipe);
         match splice(source, None, &pipe.writer, None, ALL, MOVE) {

@@ -22,17 +22,31 @@ use super::proxy::{self, Header, Read};
 use super::resolver::Asker;
 use super::settings::{Protocol, Target};
 use super::slab::{Due, Id, milliseconds};
-use super::worker::Worker;
+use super::worker::{Shared, Worker};
 
 /// Connections that are accepted before those that are open have their turn.
 const TURN: usize = 64;
+/// So many bytes at once are a load.
+const MUCH: usize = 32 * 1024;
 
 impl Worker {
     /// Accepts who has come; true when there may be more.
     pub(super) fn accept(&mut self, listener: &Arc<Listener>) -> bool {
+        // Another loop has come to the end of descriptors.
+        if self.shared.pausing.load(Relaxed) > 0 && self.shared.budget.is_spent(&listener.socket) {
+            self.pause();
+            return false;
+        }
         for _ in 0..TURN {
             match acceptfrom_with(&listener.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
                 Ok((client, from)) => {
+                    let Ok(client) = self.shared.budget.keep(client) else {
+                        let purpose = listener.purpose();
+                        purpose.tally.accepted.fetch_add(1, Relaxed);
+                        purpose.tally.ended(Reason::NoDescriptor);
+                        self.pause();
+                        return false;
+                    };
                     // The kernel tells the address of whoever connects by TCP.
                     let Some(from) = from.and_then(|from| SocketAddr::try_from(from).ok()) else { continue };
                     self.arrived(listener, client, from);
@@ -154,14 +168,19 @@ impl Worker {
     /// The name's addresses have come.
     pub(super) fn found(&mut self, id: Id, addresses: &[SocketAddr]) {
         let Some(connection) = self.connections.get_mut(id) else { return };
-        match choose(addresses, &connection.purpose, &connection.client) {
+        match choose(addresses, &connection.purpose) {
             Ok(addresses) => self.dial(id, addresses),
             Err(reason) => self.end(id, reason),
         }
     }
 
-    fn dial(&mut self, id: Id, addresses: Vec<SocketAddr>) {
+    fn dial(&mut self, id: Id, mut addresses: Vec<SocketAddr>) {
         let Some(connection) = self.connections.get_mut(id) else { return };
+        let Shared { here, budget, .. } = &*self.shared;
+        addresses.retain(|address| !here.takes(Protocol::Tcp, *address, *budget));
+        if addresses.is_empty() {
+            return self.end(id, Reason::Loop);
+        }
         let source = match connection.purpose.rules.embed {
             None => None,
             Some(prefix) => match embedded(prefix, connection.from.ip()) {
@@ -169,7 +188,7 @@ impl Worker {
                 source => source,
             },
         };
-        let mut dial = Box::new(Dial::new(addresses, source));
+        let mut dial = Box::new(Dial::new(addresses, source, self.shared.budget));
         let dialled = dial.advance(id, &self.poller, self.now);
         connection.stage = Stage::Dial(dial);
         self.dialled(id, dialled);
@@ -232,7 +251,9 @@ impl Worker {
     /// Moves what can be moved, and sees to it that the rest is told of.
     pub(super) fn pump(&mut self, id: Id) {
         let Some(connection) = self.connections.get_mut(id) else { return };
-        match connection.pump(&mut self.means) {
+        let (moved, pumped) = connection.pump(&mut self.means);
+        self.busy |= moved >= MUCH;
+        match pumped {
             Pumped::Over(reason) => return self.end(id, reason),
             Pumped::Again => self.again.push(id),
             Pumped::Waits => {}
@@ -312,7 +333,7 @@ impl Worker {
         connection.purpose.tally.ended(reason);
         self.count_load();
         if reason == Reason::NoDescriptor {
-            self.tell_lack();
+            self.pause();
         }
     }
 
@@ -335,21 +356,12 @@ fn wish(watched: Watched, into: &Flow) -> Option<Watched> {
 }
 
 /// The addresses of a name that are tried.
-pub(super) fn choose(
-    addresses: &[SocketAddr],
-    purpose: &Purpose,
-    client: impl AsFd,
-) -> Result<Vec<SocketAddr>, Reason> {
+pub(super) fn choose(addresses: &[SocketAddr], purpose: &Purpose) -> Result<Vec<SocketAddr>, Reason> {
     let mut chosen = ordered(addresses, &purpose.rules.allow_private);
     match (addresses.is_empty(), chosen.is_empty()) {
         (true, _) => return Err(Reason::NameUnknown),
         (_, true) => return Err(Reason::NamePrivate),
         (false, false) => {}
-    }
-    let own = getsockname(client).ok().and_then(|own| SocketAddr::try_from(own).ok());
-    chosen.retain(|address| Some(*address) != own);
-    if chosen.is_empty() {
-        return Err(Reason::Loop);
     }
     if purpose.rules.embed.is_some() {
         chosen.retain(SocketAddr::is_ipv6);
