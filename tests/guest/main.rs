@@ -6,12 +6,15 @@ mod borrow;
 #[path = "../common/choice.rs"]
 mod choice;
 mod hand;
+#[path = "../common/idle.rs"]
+mod idle;
 mod interop;
 mod jool;
 mod mtu;
 #[path = "../common/pair.rs"]
 mod pair;
 mod publish;
+mod relay;
 mod tunnel6;
 
 use std::path::Path;

@@ -14,6 +14,8 @@ mod deal;
 mod fast;
 mod foreign;
 mod guard;
+#[path = "../common/idle.rs"]
+mod idle;
 #[path = "../common/pair.rs"]
 mod pair;
 mod path;

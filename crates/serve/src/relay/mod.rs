@@ -18,7 +18,6 @@ mod name;
 mod option;
 mod pipes;
 mod poller;
-mod proxy;
 mod reason;
 mod resolver;
 mod serving;

@@ -9,6 +9,8 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, acceptfrom_with, getsockname, recv, send, sockopt};
 
+use straddle_wire::proxy::{self, Header, Read, Transport};
+
 use super::Reason;
 use super::admission::Admitted;
 use super::candidates::ordered;
@@ -18,7 +20,6 @@ use super::flow::Flow;
 use super::letters::Letter;
 use super::listener::{Listener, Purpose};
 use super::poller::{Interest, Ready, Token};
-use super::proxy::{self, Header, Read};
 use super::resolver::Asker;
 use super::settings::{Protocol, Target};
 use super::slab::{Due, Id, milliseconds};
@@ -373,7 +374,7 @@ pub(super) fn choose(addresses: &[SocketAddr], purpose: &Purpose) -> Result<Vec<
 fn introduce(connection: &Connection, target: &OwnedFd) -> bool {
     let own = || getsockname(&connection.client).ok().and_then(|own| SocketAddr::try_from(own).ok());
     let Some(to) = connection.to.or_else(own) else { return false };
-    let header = Header::of(Protocol::Tcp, connection.from, to);
+    let header = Header::of(Transport::Stream, connection.from, to);
     let sent = send(target, header.bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     sent == Ok(header.bytes().len())
 }

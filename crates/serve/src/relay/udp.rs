@@ -8,6 +8,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use rustix::io::Errno;
 use rustix::net::{SocketType, connect, getsockname};
 
+use straddle_wire::proxy::{Header, Transport};
+
 use super::Reason;
 use super::admission::Admitted;
 use super::budget::Budget;
@@ -15,7 +17,6 @@ use super::datagrams::{self, Ends, Inbox, Sent, Way};
 use super::dial::{come_from, embedded, failure};
 use super::listener::{Listener, Purpose, open_for};
 use super::poller::{Interest, Token};
-use super::proxy::Header;
 use super::resolver::Asker;
 use super::session::{Session, Stage, WAITING};
 use super::settings::{Protocol, Target};
@@ -92,7 +93,7 @@ impl Worker {
         let client = peer.1.client;
         let header = purpose.rules.proxy_out.then(|| {
             let own = peer.1.own.unwrap_or(listener.key.1.ip());
-            Header::of(Protocol::Udp, client, SocketAddr::new(own, listener.key.1.port()))
+            Header::of(Transport::Datagram, client, SocketAddr::new(own, listener.key.1.port()))
         });
         let session =
             self.sessions.insert(self.now + milliseconds(purpose.rules.connect_timeout), |_| Session {
