@@ -10,8 +10,9 @@ use straddle_lab::process::Process;
 use straddle_lab::straddle::Straddle;
 use straddle_lab::world::Rented;
 
-/// So many idle connections stay within their share of the 200 MB that 20,000 may take, and still work.
-pub(crate) fn cost_little(exe: &Path, count: usize) -> Result<(), LabError> {
+/// So many idle connections stay within their share of the 200 MB that 20,000 may take, and still work. Returns what they
+/// took.
+pub(crate) fn cost_little(exe: &Path, count: usize) -> Result<String, LabError> {
     let world = Rented::build()?;
     let config = format!(
         "[host.vps]\nuplink = \"eth0\"\nipv6 = \"{}\"\n\n[[relay]]\nhost = \"vps\"\nlisten = \"tcp4/7000-7001\"\n\
@@ -41,14 +42,15 @@ pub(crate) fn cost_little(exe: &Path, count: usize) -> Result<(), LabError> {
         })?;
     }
     let full = resident(&running);
-    eprintln!("{} idle connections: {} kB resident, {} kB before", held.len(), full / 1000, empty / 1000);
-    assert!(full < 200_000_000 / 20_000 * held.len());
+    let told =
+        format!("{} idle connections: {} kB resident, {} kB before", held.len(), full / 1000, empty / 1000);
+    assert!(full < 200_000_000 / 20_000 * held.len(), "{told}");
     // They all still work.
     for (client, served) in held.iter_mut().step_by(97) {
         client.write_all(b"x").unwrap();
         served.read_exact(&mut [0]).unwrap();
     }
-    Ok(())
+    Ok(told)
 }
 
 /// Resident memory in bytes.

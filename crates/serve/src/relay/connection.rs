@@ -65,27 +65,26 @@ pub(super) enum Pumped {
 }
 
 impl Connection {
-    /// Moves both flows along. Returns the bytes that were taken, and how it stands then.
-    pub(super) fn pump(&mut self, means: &mut Means) -> (usize, Pumped) {
-        let Some((_, target)) = &self.target else { return (0, Pumped::Waits) };
+    /// Moves both flows along.
+    pub(super) fn pump(&mut self, means: &mut Means) -> Pumped {
+        let Some((_, target)) = &self.target else { return Pumped::Waits };
         let (moved, there) = self.there.pump(&self.client, target, means);
         if moved > 0 {
             self.purpose.tally.to_target.moved(moved);
         }
         // Where the target is gone, what it said before still reaches the client.
-        let (moved_back, back) = self.back.pump(target, &self.client, means);
-        if moved_back > 0 {
-            self.purpose.tally.to_client.moved(moved_back);
+        let (moved, back) = self.back.pump(target, &self.client, means);
+        if moved > 0 {
+            self.purpose.tally.to_client.moved(moved);
         }
-        let pumped = match (there, back) {
+        match (there, back) {
             (Err((Side::Own, _)), _) | (_, Err((Side::Own, _))) => Pumped::Over(Reason::NoDescriptor),
             (Err((Side::Source, _)), _) | (_, Err((Side::Sink, _))) => Pumped::Over(Reason::ClientReset),
             (Err((Side::Sink, _)), _) | (_, Err((Side::Source, _))) => Pumped::Over(Reason::TargetReset),
             (Ok(Stands::Done), Ok(Stands::Done)) => Pumped::Over(Reason::Finished),
             (Ok(Stands::Again), _) | (_, Ok(Stands::Again)) => Pumped::Again,
             (Ok(Stands::Waits | Stands::Done), Ok(Stands::Waits | Stands::Done)) => Pumped::Waits,
-        };
-        (moved + moved_back, pumped)
+        }
     }
 
     /// When it is to be looked at next, if nothing moves.

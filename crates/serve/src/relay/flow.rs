@@ -16,8 +16,9 @@ use super::pipes::{Pipe, Pool};
 const LARGE: usize = 16 * 1024;
 /// Bytes that a flow may move before it is the others' turn.
 const TURN: usize = 4 << 20;
-/// As much as a pipe takes.
-const ALL: usize = 1 << 20;
+/// Bytes that are moved into a pipe at once. More of them leave the processor's cache before the other end reads
+/// them: then four flows are a quarter slower.
+const PIECE: usize = 256 * 1024;
 
 /// Which side of a flow something went wrong at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,7 +177,7 @@ impl Flow {
             return Ok(());
         };
         let pipe = self.pipe.insert(pipe);
-        match splice(source, None, &pipe.writer, None, ALL, MOVE) {
+        match splice(source, None, &pipe.writer, None, PIECE, MOVE) {
             Ok(0) => self.source = Source::Ended,
             Ok(count) => self.held = count,
             Err(Errno::AGAIN) => {

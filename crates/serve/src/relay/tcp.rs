@@ -27,8 +27,6 @@ use super::worker::{Shared, Worker};
 
 /// Connections that are accepted before those that are open have their turn.
 const TURN: usize = 64;
-/// So many bytes at once are a load.
-const MUCH: usize = 32 * 1024;
 
 impl Worker {
     /// Accepts who has come; true when there may be more.
@@ -252,9 +250,7 @@ impl Worker {
     /// Moves what can be moved, and sees to it that the rest is told of.
     pub(super) fn pump(&mut self, id: Id) {
         let Some(connection) = self.connections.get_mut(id) else { return };
-        let (moved, pumped) = connection.pump(&mut self.means);
-        self.busy |= moved >= MUCH;
-        match pumped {
+        match connection.pump(&mut self.means) {
             Pumped::Over(reason) => return self.end(id, reason),
             Pumped::Again => self.again.push(id),
             Pumped::Waits => {}

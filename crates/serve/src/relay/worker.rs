@@ -28,7 +28,7 @@ use super::slab::{Due, Id, Slab};
 
 /// How long nothing is accepted once descriptors have run out, in milliseconds.
 const PAUSE: Due = 100;
-/// How long things gather under load. The kernel makes some 50 µs more of it (`PR_SET_TIMERSLACK`).
+/// How long datagrams gather under load. The kernel makes some 50 µs more of it (`PR_SET_TIMERSLACK`).
 const MOMENT: Duration = Duration::from_micros(100);
 
 /// What all loops share.
@@ -63,7 +63,7 @@ pub(super) struct Worker {
     /// Connections that could have moved more, had it not been the others' turn.
     pub(super) again: Vec<Id>,
     pub(super) now: Due,
-    /// Much has come at once: more is on its way.
+    /// Many datagrams have come at once: more are on their way.
     pub(super) busy: bool,
     began: Instant,
     /// Until when nothing is accepted.
@@ -121,9 +121,8 @@ impl Worker {
         Due::try_from(self.began.elapsed().as_millis()).unwrap_or(Due::MAX / 2)
     }
 
-    /// Under load, lets things gather for a moment. A thread that slept on its clock costs less than one that each
-    /// datagram wakes, above all where a processor that sleeps is woken by another one; and what is moved is moved
-    /// in larger pieces.
+    /// Under a load of datagrams, lets them gather for a moment. A thread that slept on its clock costs less than one
+    /// that each datagram wakes, above all where a processor that sleeps is woken by another one; and batches are larger.
     fn gather(&mut self) {
         if std::mem::take(&mut self.busy) && self.again.is_empty() {
             std::thread::sleep(MOMENT);
