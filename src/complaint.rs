@@ -36,8 +36,8 @@ pub(crate) enum Complaint {
     Kernel(Error),
     /// The host is in step, but its carriers can't be served.
     NotServed(String),
-    /// The host is in step, but a relay can't listen; a line for each place.
-    NotListening(String),
+    /// The host is in step, but a relay can't listen; a line for each `listen`, and whether what it lacks is files.
+    NotListening { lines: String, lacks_files: bool },
     /// The lab.
     Lab(String),
     /// A mistake in the command line, in words, with what to write.
@@ -58,7 +58,7 @@ impl Complaint {
             Complaint::NotVerified { left, .. } if !left.is_empty() => Exit::Left,
             Complaint::Left(_)
             | Complaint::NotServed(_)
-            | Complaint::NotListening(_)
+            | Complaint::NotListening { .. }
             | Complaint::StillThere(_)
             | Complaint::Forgotten(_) => Exit::Left,
             Complaint::Kernel(Error::Busy(_)) => Exit::Refused,

@@ -16,7 +16,7 @@ mod translate;
 mod up;
 
 pub(crate) use addr::{Answer, Crossing};
-pub(crate) use status::Status;
+pub(crate) use status::{Deaf, Status};
 pub(crate) use translate::{End, Sent, Told, Totals, Why};
 pub(crate) use up::raise;
 

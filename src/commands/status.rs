@@ -27,6 +27,14 @@ pub(crate) struct Status {
     pub(crate) fast: Vec<(String, Counts)>,
 }
 
+/// Whether a relay does not listen where it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deaf {
+    No,
+    InPart,
+    Altogether,
+}
+
 /// Tells for each bridge whether it is in step and served, and its counters.
 pub(crate) fn status(place: &Place, json: bool) -> Ended {
     let mut site = Site::open(place)?;
@@ -87,6 +95,17 @@ fn words(step: &Step) -> Vec<String> {
 }
 
 impl Status {
+    /// Whether a running straddle can't listen where this bridge should.
+    pub(crate) fn deaf(&self, bridge: &Bridge) -> Deaf {
+        let counted = self.counters(bridge).unwrap_or_default();
+        let listeners = counted["listeners"].as_array().map(Vec::as_slice).unwrap_or_default();
+        match listeners.iter().filter(|listener| !listener["trouble"].is_null()).count() {
+            0 => Deaf::No,
+            count if count < listeners.len() => Deaf::InPart,
+            _ => Deaf::Altogether,
+        }
+    }
+
     /// The counters of a bridge, from whoever carries its packets.
     pub(crate) fn counters(&self, bridge: &Bridge) -> Option<Value> {
         let device = self.devices.iter().find(|(device, _)| Some(device.as_str()) == bridge.device());
@@ -140,9 +159,7 @@ impl Status {
     fn works(&self, bridge: &Bridge) -> bool {
         let Some(counters) = self.counters(bridge) else { return false };
         let discovers = matches!(&bridge.via, Via::Translator(translator) if translator.discovers.is_some());
-        let troubled =
-            counters["listeners"].as_array().into_iter().flatten().any(|one| !one["trouble"].is_null());
-        if troubled {
+        if self.deaf(bridge) != Deaf::No {
             return false;
         }
         !discovers || counters["prefixes"].as_array().is_some_and(|prefixes| !prefixes.is_empty())

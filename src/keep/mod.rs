@@ -302,6 +302,7 @@ impl<'a> Keeper<'a> {
             counters: counters.collect(),
             updates: self.updates.report(),
             neighbours: self.answering.report(),
+            drains: self.relaying.drain_time().as_secs(),
         });
     }
 

@@ -26,6 +26,9 @@ pub(crate) struct Service {
     /// What neighbours have asked for, where a process answers them.
     #[serde(default)]
     pub(crate) neighbours: Option<Value>,
+    /// Seconds that what goes through its relays has left at most once it is told to end.
+    #[serde(default)]
+    pub(crate) drains: u64,
 }
 
 /// The listening end; its file goes when it is dropped.

@@ -15,7 +15,7 @@ pub(crate) use complaint::{complaint, warning};
 pub(crate) use doctor::{traps, traps_json};
 pub(crate) use invite::invite_json;
 pub(crate) use plan::{in_step, needs_serving, plan, plan_json, prefixes, taking};
-pub(crate) use relay::{alert, draining};
+pub(crate) use relay::{alert, draining, waiting};
 pub(crate) use status::{status, status_json};
 pub(crate) use translate::{translate, translate_json, translate_totals};
 

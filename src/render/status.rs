@@ -10,7 +10,7 @@ use straddle_serve::translator::Loss;
 use straddle_serve::update::Reason as Told;
 use straddle_xlat::Reason;
 
-use crate::commands::Status;
+use crate::commands::{Deaf, Status};
 
 use super::{bold, coloured, fast, folded, headed};
 
@@ -30,7 +30,12 @@ pub(crate) fn status(status: &Status) -> String {
         None => String::new(),
     };
     for bridge in &plan.bridges {
-        let word = if status.left.is_empty() { good("in step") } else { bad("not in step") };
+        let word = match (status.left.is_empty(), status.deaf(bridge)) {
+            (false, _) => bad("not in step"),
+            (true, Deaf::No) => good("in step"),
+            (true, Deaf::InPart) => bad("listening in part"),
+            (true, Deaf::Altogether) => bad("not listening"),
+        };
         out += &format!("\n{}  {word}{}\n", headed(&bridge.name, &bridge.part), mtu(bridge));
         match (&bridge.via, status.counters(bridge)) {
             (Via::Carrier(carrier), Some(counted)) => out += &counters(&counted, carrier.mtu.value),
@@ -38,13 +43,17 @@ pub(crate) fn status(status: &Status) -> String {
                 out += &fast::status(translator, status.fast(bridge), counted.as_ref());
                 out += &counted.map(|counted| translated(translator, &counted)).unwrap_or_default();
             }
-            (Via::Relay(_), Some(counted)) => out += &super::relay::counters(&counted),
+            (Via::Relay(relay), counted) => {
+                out += &counted.map(|counted| super::relay::counters(&counted)).unwrap_or_default();
+                let absent = plan.absent(relay, &status.look.live);
+                out += &absent.map(|note| folded("  ", 4, &note)).collect::<String>();
+            }
             (Via::Awaited(awaited), _) => out += &folded("  ", 4, &awaited.why),
             (Via::Routes(routes), _) => {
                 let lines = routes.routes.iter().chain(&routes.waits);
                 out += &lines.map(|line| folded("  ", 4, line)).collect::<String>();
             }
-            (Via::Carrier(_) | Via::Relay(_), None) => {}
+            (Via::Carrier(_), None) => {}
         }
         if let Some(update) = status.update(bridge) {
             out += &self::update(update);

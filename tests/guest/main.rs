@@ -9,6 +9,8 @@ mod choice;
 mod common_doctor;
 mod doctor;
 mod hand;
+#[path = "../common/idle.rs"]
+mod idle;
 mod interop;
 mod invite;
 mod jool;
@@ -16,6 +18,7 @@ mod mtu;
 #[path = "../common/pair.rs"]
 mod pair;
 mod publish;
+mod relay;
 mod tunnel6;
 
 use std::path::Path;

@@ -17,6 +17,8 @@ mod doctor;
 mod fast;
 mod foreign;
 mod guard;
+#[path = "../common/idle.rs"]
+mod idle;
 mod invite;
 #[path = "../common/pair.rs"]
 mod pair;
