@@ -1,5 +1,6 @@
 //! Endpoints that change: this host's are told, those of others are heard.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -21,6 +22,8 @@ pub(super) struct Updates {
     wanted: Vec<plan::Updates>,
     server: Option<Server>,
     clients: Vec<(String, Client)>,
+    /// What was said to be in the way, by bridge.
+    said: BTreeMap<String, String>,
     /// Readable when one of them has news, or has ended.
     news: OwnedFd,
 }
@@ -43,7 +46,7 @@ impl Updates {
             listen(&news, client.ended())?;
             clients.push((update.bridge.clone(), client));
         }
-        let mut updates = Updates { wanted: wanted.to_vec(), server, clients, news };
+        let mut updates = Updates { wanted: wanted.to_vec(), server, clients, said: BTreeMap::new(), news };
         updates.follow(wanted);
         Ok(updates)
     }
@@ -79,9 +82,26 @@ impl Updates {
         all.any(super::is_readable)
     }
 
-    /// What others have told, and no more news.
+    /// For each bridge of which it has changed: what keeps this host's endpoint from being acknowledged; nothing once
+    /// it is.
+    pub(super) fn troubles(&mut self) -> Vec<(String, Option<String>)> {
+        let mut changed = Vec::new();
+        for (bridge, client) in &self.clients {
+            let trouble = client.state().trouble;
+            if self.said.get(bridge) == trouble.as_ref() {
+                continue;
+            }
+            match &trouble {
+                Some(trouble) => drop(self.said.insert(bridge.clone(), trouble.clone())),
+                None => drop(self.said.remove(bridge)),
+            }
+            changed.push((bridge.clone(), trouble));
+        }
+        changed
+    }
+
+    /// What others have told.
     pub(super) fn heard(&self) -> Endpoints {
-        self.clients.iter().for_each(|(_, client)| drop(client.state()));
         self.server.as_ref().map(Server::endpoints).unwrap_or_default()
     }
 

@@ -291,6 +291,7 @@ impl Kernel for Live {
                 values.insert(key.clone(), value);
             }
         }
+        let [barriers, input_barriers] = nft::barriers()?;
         Ok(Snapshot {
             addresses: address::dump(&mut self.socket, &names)?,
             routes: route::dump(&mut self.socket, &names)?,
@@ -298,7 +299,8 @@ impl Kernel for Live {
             neighbours: neighbour::dump(&mut self.socket, &names)?,
             filter: nft::read()?,
             fast: fast::dump(&mut self.socket, &links, &names)?,
-            barriers: nft::barriers()?,
+            barriers,
+            input_barriers,
             sysctls: values,
             links,
         })

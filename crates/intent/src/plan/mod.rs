@@ -4,6 +4,7 @@ mod backend;
 mod borrow;
 mod carrier;
 mod clat;
+mod firewall;
 mod mtu;
 mod notes;
 mod order;
