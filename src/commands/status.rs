@@ -7,6 +7,7 @@ use straddle_kernel::Counters;
 use straddle_kernel::fast::Counts;
 
 use crate::cli::{Exit, Place};
+use crate::complaint::Complaint;
 use crate::keep::{Service, ask};
 use crate::render;
 use crate::say;
@@ -29,7 +30,13 @@ pub(crate) struct Status {
 
 /// Tells for each bridge whether it is in step and served, and its counters.
 pub(crate) fn status(place: &Place, json: bool) -> Ended {
-    let mut site = Site::open(place)?;
+    let mut site = match Site::open(place) {
+        Ok(site) => site,
+        Err(complaint @ (Complaint::NoFile { .. } | Complaint::Mistakes { .. })) => {
+            return unread(place, json, complaint);
+        }
+        Err(complaint) => return Err(complaint),
+    };
     let look = site.look(place)?;
     let left = match look.steps() {
         Ok(steps) => steps.iter().map(words).collect(),
@@ -49,6 +56,18 @@ pub(crate) fn status(place: &Place, json: bool) -> Ended {
         say::result(&render::status(&status))?;
     }
     Ok(if status.well() { Exit::Done } else { Exit::OutOfStep })
+}
+
+/// A file that can't be read any more does not end what runs: that is told all the same.
+fn unread(place: &Place, json: bool, complaint: Complaint) -> Ended {
+    if let Some(service) = ask(&place.runtime_dir) {
+        if json {
+            say::result(&(render::service_json(&service) + "\n"))?;
+        } else {
+            say::result(&render::service(&service))?;
+        }
+    }
+    Err(complaint)
 }
 
 /// Whoever may not ask sees the rest.

@@ -12,7 +12,7 @@ pub(crate) use addr::{addr, addr_json};
 pub(crate) use complaint::{complaint, warning};
 pub(crate) use plan::{in_step, needs_serving, plan, plan_json, prefixes, taking};
 pub(crate) use relay::{alert, draining};
-pub(crate) use status::{status, status_json};
+pub(crate) use status::{service, service_json, status, status_json};
 pub(crate) use translate::{translate, translate_json, translate_totals};
 
 use anstyle::{AnsiColor, Style};

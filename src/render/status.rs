@@ -9,6 +9,7 @@ use straddle_serve::update::Reason as Told;
 use straddle_xlat::Reason;
 
 use crate::commands::Status;
+use crate::keep::Service;
 
 use super::{bold, coloured, fast, folded, headed};
 
@@ -57,6 +58,37 @@ pub(crate) fn status(status: &Status) -> String {
         }
     }
     out
+}
+
+/// What a running straddle tells where the file that says what for can't be read.
+pub(crate) fn service(service: &Service) -> String {
+    let mut out =
+        format!("a `straddle run`, pid {}, goes on serving what it has read before:\n", service.pid);
+    for counted in &service.counters {
+        let name = counted["bridge"].as_str().unwrap_or_default();
+        out += &format!("\n{}\n", bold(name));
+        if counted["packets_out"].is_u64() {
+            out += &counters(counted, 0);
+        } else if counted["listeners"].is_array() {
+            out += &super::relay::counters(counted);
+        }
+    }
+    let known = |update: &&Value| update["bridge"].is_string();
+    for told in service.updates.iter().filter(known) {
+        out += &format!("\n{}\n{}", bold(told["bridge"].as_str().unwrap_or_default()), update(told));
+    }
+    out
+}
+
+/// The same as data.
+pub(crate) fn service_json(service: &Service) -> String {
+    let value = json!({
+        "well": false,
+        "served_by": service.pid,
+        "counters": service.counters,
+        "updates": service.updates,
+    });
+    format!("{value:#}")
 }
 
 fn mtu(bridge: &Bridge) -> String {

@@ -89,9 +89,7 @@ fn of_bridge(plan: &Plan, bridge: &Bridge) -> Vec<Opening> {
             let hears = |update: &super::Updates| update.bridge == bridge.name && update.tells.is_none();
             vec![outer(carrier, plan.updates.iter().any(hears))]
         }
-        Via::Relay(relay) => {
-            relay.listen.iter().filter(|listen| is_outside(listen)).map(listened).collect()
-        }
+        Via::Relay(relay) => relay.listen.iter().filter(|listen| is_outside(listen)).map(listened).collect(),
         Via::Translator(_) | Via::Awaited(_) | Via::Routes(_) => Vec::new(),
     }
 }
