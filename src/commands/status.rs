@@ -26,6 +26,8 @@ pub(crate) struct Status {
     pub(crate) devices: Vec<(String, Counters)>,
     /// What the kernel's programs have counted, by device.
     pub(crate) fast: Vec<(String, Counts)>,
+    /// What rules of ours have dropped, by bridge.
+    dropped: Vec<(String, u64)>,
 }
 
 /// Tells for each bridge whether it is in step and served, and its counters.
@@ -47,9 +49,10 @@ pub(crate) fn status(place: &Place, json: bool) -> Ended {
     let by_kernel = look.plan.bridges.iter().filter(|bridge| !bridge.is_served());
     let names: Vec<&str> = by_kernel.filter_map(Bridge::device).collect();
     let mut devices = site.kernel.counters(&names)?;
-    refused(&mut devices, &look.plan, &site.kernel.counted()?);
+    let dropped = dropped(&look.plan, &site.kernel.counted()?);
+    refused(&mut devices, &look.plan, &dropped);
     let fast = fast(&mut site, &look);
-    let status = Status { look, left, service: ask(&place.runtime_dir), devices, fast };
+    let status = Status { look, left, service: ask(&place.runtime_dir), devices, fast, dropped };
     if json {
         say::result(&(render::status_json(&status) + "\n"))?;
     } else {
@@ -81,22 +84,31 @@ fn fast(site: &mut Site, look: &Look) -> Vec<(String, Counts)> {
     counted
 }
 
-/// What a rule of ours has dropped of a bridge's packets counts as dropped by its device.
-fn refused(devices: &mut [(String, Counters)], plan: &Plan, counted: &[(String, u64)]) {
+/// What rules of ours that count have dropped, by bridge.
+fn dropped(plan: &Plan, counted: &[(String, u64)]) -> Vec<(String, u64)> {
+    let mut dropped = Vec::new();
     for wanted in &plan.wanted {
         let Wanted::Object(Object::Filter(filter)) = wanted else { continue };
         for rule in filter.rules.iter().filter(|rule| rule.verdict == Verdict::Count) {
             let text = rule.to_string();
             let packets = counted.iter().filter(|(comment, _)| *comment == text).map(|(_, packets)| packets);
-            let packets: u64 = packets.sum();
-            let bridge = plan.bridges.iter().find(|bridge| bridge.name == rule.bridge);
-            let device = bridge.and_then(Bridge::device);
-            let device = device.and_then(|device| devices.iter_mut().find(|(dev, _)| dev == device));
-            let Some((_, counters)) = device.filter(|_| packets > 0) else { continue };
-            match counters.drops.iter_mut().find(|(name, _)| *name == Reason::ForeignSource.name()) {
-                Some((_, known)) => *known += packets,
-                None => counters.drops.push((Reason::ForeignSource.name(), packets)),
-            }
+            dropped.push((rule.bridge.clone(), packets.sum()));
+        }
+    }
+    dropped.retain(|(_, packets)| *packets > 0);
+    dropped
+}
+
+/// What a rule of ours has dropped of a bridge's packets counts as dropped by its device.
+fn refused(devices: &mut [(String, Counters)], plan: &Plan, dropped: &[(String, u64)]) {
+    for (name, packets) in dropped {
+        let bridge = plan.bridges.iter().find(|bridge| bridge.name == *name);
+        let device = bridge.and_then(Bridge::device);
+        let device = device.and_then(|device| devices.iter_mut().find(|(dev, _)| dev == device));
+        let Some((_, counters)) = device else { continue };
+        match counters.drops.iter_mut().find(|(name, _)| *name == Reason::ForeignSource.name()) {
+            Some((_, known)) => *known += packets,
+            None => counters.drops.push((Reason::ForeignSource.name(), *packets)),
         }
     }
 }
@@ -122,6 +134,11 @@ impl Status {
             .iter()
             .find(|(device, _)| Some(device.as_str()) == bridge.device())
             .map(|(_, counts)| counts)
+    }
+
+    /// What our rules have kept from a translator: sources that lie behind itself.
+    pub(crate) fn false_sources(&self, bridge: &Bridge) -> u64 {
+        self.dropped.iter().filter(|(name, _)| *name == bridge.name).map(|(_, packets)| packets).sum()
     }
 
     /// What was told or heard of a bridge's endpoint.

@@ -36,6 +36,7 @@ pub(crate) fn status(status: &Status) -> String {
             (Via::Translator(translator), counted) => {
                 out += &fast::status(translator, status.fast(bridge), counted.as_ref());
                 out += &counted.map(|counted| translated(translator, &counted)).unwrap_or_default();
+                out += &falsely_from(status.false_sources(bridge));
             }
             (Via::Relay(_), Some(counted)) => out += &super::relay::counters(&counted),
             (Via::Awaited(awaited), _) => out += &folded("  ", 4, &awaited.why),
@@ -129,6 +130,14 @@ fn translated(translator: &Translator, counted: &Value) -> String {
         out += &folded("  ", 4, &format!("{name} {}: {meaning}", count[1]));
     }
     out
+}
+
+fn falsely_from(count: u64) -> String {
+    if count == 0 {
+        return String::new();
+    }
+    let text = "From elsewhere with a source that lies behind the translator itself (RFC 6052 section 5.1).";
+    folded("  ", 4, &format!("false-source {count}: {text}"))
 }
 
 /// What was told or heard of an endpoint that changes.
@@ -226,6 +235,7 @@ pub(crate) fn status_json(status: &Status) -> String {
                 "in_step": status.left.is_empty(),
                 "counters": counters,
                 "fast": fast,
+                "false_sources": matches!(bridge.via, Via::Translator(_)).then(|| status.false_sources(bridge)),
                 "update": update,
             })
         })

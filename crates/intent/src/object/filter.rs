@@ -81,6 +81,8 @@ pub enum Match {
     Destination6Net(Ipv6Net),
     /// A source to which the way leads back by the device that the packet came in by (BCP 38).
     WayBack,
+    /// A source to which the way leads by another device than this one, or nowhere.
+    NotBehind(String),
     /// ICMPv6 port unreachable about an IPv6 packet with this next header.
     UnreachableAbout(u8),
     /// The same, about one with this next header behind destination options.
@@ -228,6 +230,7 @@ impl fmt::Display for Match {
             Match::Source6(net) => write!(f, "from {net}"),
             Match::Destination6Net(net) => write!(f, "to {net}"),
             Match::WayBack => write!(f, "way back"),
+            Match::NotBehind(dev) => write!(f, "from not behind {dev}"),
             Match::UnreachableAbout(protocol) => write!(f, "unreachable about {protocol}"),
             Match::UnreachableBehindOptions(protocol) => write!(f, "unreachable about options, {protocol}"),
             Match::UnreachableAbout4(protocol) => write!(f, "icmp unreachable about {protocol}"),
