@@ -200,7 +200,10 @@ fn matched(part: &Match) -> Vec<Value> {
             let way = json!({"fib": {"result": "oif", "flags": ["saddr", "iif"]}});
             equal(way, json!(true))
         }
-        Match::WayBackBy(dev) => equal(json!({"fib": {"result": "oifname", "flags": ["saddr"]}}), json!(dev)),
+        Match::NotBehind(dev) => {
+            let way = json!({"fib": {"result": "oifname", "flags": ["saddr"]}});
+            json!({"match": {"op": "!=", "left": way, "right": dev}})
+        }
         // Type and code, then what the error quotes behind its 8 bytes: the next header of the packet,
         // that of its destination options (a tunnel encapsulation limit), or the protocol.
         Match::UnreachableAbout(protocol) => return quoting("ipv6-icmp", 0x0104, &[(112, *protocol)]),

@@ -37,7 +37,8 @@ fn meets(plan: &Plan, chain: &str) -> bool {
     let six = |bridge: &Bridge| ["tunnel6", "clat", "siit"].contains(&bridge.recipe);
     let four = |bridge: &Bridge| bridge.recipe != "tunnel6";
     let (is4, is6) = families(chain);
-    plan.bridges.iter().any(|bridge| is4 && is6 || is4 && four(bridge) || is6 && six(bridge))
+    // One chain for both sees whatever a bridge has.
+    plan.bridges.iter().any(|bridge| is4 && four(bridge) || is6 && six(bridge))
 }
 
 /// Whether a chain sees IPv4, and whether IPv6.
