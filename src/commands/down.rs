@@ -2,7 +2,7 @@ use straddle_intent::diff::diff;
 use straddle_intent::memory::Memory;
 use straddle_intent::plan::Plan;
 use straddle_intent::snapshot::Snapshot;
-use straddle_kernel::{Journal, Kernel as _, Live, Notebook, Turn, boot_id, endpoints, settle};
+use straddle_kernel::{Journal, Kernel as _, Live, Notebook, Turn, boot_id, endpoints, given, settle};
 
 use crate::cli::{Exit, Place};
 use crate::complaint::Complaint;
@@ -41,6 +41,7 @@ pub(crate) fn down(place: &Place) -> Ended {
         }
     }
     endpoints::forget(&place.state_dir)?;
+    given::forget(&place.state_dir)?;
     if let Some(error) = forgotten {
         return Err(Complaint::Forgotten(error));
     }

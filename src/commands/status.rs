@@ -7,6 +7,7 @@ use straddle_kernel::Counters;
 use straddle_kernel::fast::Counts;
 
 use crate::cli::{Exit, Place};
+use crate::complaint::Complaint;
 use crate::keep::{Service, ask};
 use crate::render;
 use crate::say;
@@ -25,6 +26,8 @@ pub(crate) struct Status {
     pub(crate) devices: Vec<(String, Counters)>,
     /// What the kernel's programs have counted, by device.
     pub(crate) fast: Vec<(String, Counts)>,
+    /// What rules of ours have dropped, by bridge.
+    dropped: Vec<(String, u64)>,
 }
 
 /// Whether a relay does not listen where it should.
@@ -37,7 +40,13 @@ pub(crate) enum Deaf {
 
 /// Tells for each bridge whether it is in step and served, and its counters.
 pub(crate) fn status(place: &Place, json: bool) -> Ended {
-    let mut site = Site::open(place)?;
+    let mut site = match Site::open(place) {
+        Ok(site) => site,
+        Err(complaint @ (Complaint::NoFile { .. } | Complaint::Mistakes { .. })) => {
+            return unread(place, json, complaint);
+        }
+        Err(complaint) => return Err(complaint),
+    };
     let look = site.look(place)?;
     let left = match look.steps() {
         Ok(steps) => steps.iter().map(words).collect(),
@@ -48,15 +57,28 @@ pub(crate) fn status(place: &Place, json: bool) -> Ended {
     let by_kernel = look.plan.bridges.iter().filter(|bridge| !bridge.is_served());
     let names: Vec<&str> = by_kernel.filter_map(Bridge::device).collect();
     let mut devices = site.kernel.counters(&names)?;
-    refused(&mut devices, &look.plan, &site.kernel.counted()?);
+    let dropped = dropped(&look.plan, &site.kernel.counted()?);
+    refused(&mut devices, &look.plan, &dropped);
     let fast = fast(&mut site, &look);
-    let status = Status { look, left, service: ask(&place.runtime_dir), devices, fast };
+    let status = Status { look, left, service: ask(&place.runtime_dir), devices, fast, dropped };
     if json {
         say::result(&(render::status_json(&status) + "\n"))?;
     } else {
         say::result(&render::status(&status))?;
     }
     Ok(if status.well() { Exit::Done } else { Exit::OutOfStep })
+}
+
+/// A file that can't be read any more does not end what runs: that is told all the same.
+fn unread(place: &Place, json: bool, complaint: Complaint) -> Ended {
+    if let Some(service) = ask(&place.runtime_dir) {
+        if json {
+            say::result(&(render::service_json(&service) + "\n"))?;
+        } else {
+            say::result(&render::service(&service))?;
+        }
+    }
+    Err(complaint)
 }
 
 /// Whoever may not ask sees the rest.
@@ -70,22 +92,31 @@ fn fast(site: &mut Site, look: &Look) -> Vec<(String, Counts)> {
     counted
 }
 
-/// What a rule of ours has dropped of a bridge's packets counts as dropped by its device.
-fn refused(devices: &mut [(String, Counters)], plan: &Plan, counted: &[(String, u64)]) {
+/// What rules of ours that count have dropped, by bridge.
+fn dropped(plan: &Plan, counted: &[(String, u64)]) -> Vec<(String, u64)> {
+    let mut dropped = Vec::new();
     for wanted in &plan.wanted {
         let Wanted::Object(Object::Filter(filter)) = wanted else { continue };
         for rule in filter.rules.iter().filter(|rule| rule.verdict == Verdict::Count) {
             let text = rule.to_string();
             let packets = counted.iter().filter(|(comment, _)| *comment == text).map(|(_, packets)| packets);
-            let packets: u64 = packets.sum();
-            let bridge = plan.bridges.iter().find(|bridge| bridge.name == rule.bridge);
-            let device = bridge.and_then(Bridge::device);
-            let device = device.and_then(|device| devices.iter_mut().find(|(dev, _)| dev == device));
-            let Some((_, counters)) = device.filter(|_| packets > 0) else { continue };
-            match counters.drops.iter_mut().find(|(name, _)| *name == Reason::ForeignSource.name()) {
-                Some((_, known)) => *known += packets,
-                None => counters.drops.push((Reason::ForeignSource.name(), packets)),
-            }
+            dropped.push((rule.bridge.clone(), packets.sum()));
+        }
+    }
+    dropped.retain(|(_, packets)| *packets > 0);
+    dropped
+}
+
+/// What a rule of ours has dropped of a bridge's packets counts as dropped by its device.
+fn refused(devices: &mut [(String, Counters)], plan: &Plan, dropped: &[(String, u64)]) {
+    for (name, packets) in dropped {
+        let bridge = plan.bridges.iter().find(|bridge| bridge.name == *name);
+        let device = bridge.and_then(Bridge::device);
+        let device = device.and_then(|device| devices.iter_mut().find(|(dev, _)| dev == device));
+        let Some((_, counters)) = device else { continue };
+        match counters.drops.iter_mut().find(|(name, _)| *name == Reason::ForeignSource.name()) {
+            Some((_, known)) => *known += packets,
+            None => counters.drops.push((Reason::ForeignSource.name(), *packets)),
         }
     }
 }
@@ -122,6 +153,11 @@ impl Status {
             .iter()
             .find(|(device, _)| Some(device.as_str()) == bridge.device())
             .map(|(_, counts)| counts)
+    }
+
+    /// What our rules have kept from a translator: sources that lie behind itself.
+    pub(crate) fn false_sources(&self, bridge: &Bridge) -> u64 {
+        self.dropped.iter().filter(|(name, _)| *name == bridge.name).map(|(_, packets)| packets).sum()
     }
 
     /// What was told or heard of a bridge's endpoint.

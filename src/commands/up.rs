@@ -1,12 +1,15 @@
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use straddle_intent::diff::Conflict;
 use straddle_intent::object::{Filter, FilterRule, NeighbourKind, Object, Wanted};
+use straddle_intent::plan::{Plan, Via};
 use straddle_intent::snapshot::Snapshot;
 use straddle_intent::step::Step;
-use straddle_kernel::{Journal, Turn, apply, learn, rehearse, sessions_at, undo};
+use straddle_kernel::given::{self, Given};
+use straddle_kernel::{Journal, Session, Turn, apply, learn, rehearse, sessions_at, undo};
 
 use crate::cli::{Exit, Place};
 use crate::complaint::Complaint;
@@ -43,10 +46,11 @@ pub(crate) fn raise(site: &mut Site, place: &Place, force: bool) -> Result<Look,
     let look = site.look(place)?;
     let steps = look.steps().map_err(Complaint::Conflicts)?;
     if !force {
-        refuse_own_session(&steps, &look)?;
+        refuse_own_session(&steps, &look, &place.state_dir)?;
         refuse_taken(&steps, &look.live)?;
     }
     if steps.is_empty() {
+        remember_given(&look.plan, &place.state_dir);
         say::line(&render::in_step(&look.plan));
         return Ok(look);
     }
@@ -60,6 +64,7 @@ pub(crate) fn raise(site: &mut Site, place: &Place, force: bool) -> Result<Look,
         // The journal is right as it stands, only longer than it need be.
         say::aside(&(render::warning(&error.to_string()) + "\n"));
     }
+    remember_given(&look.plan, &place.state_dir);
     say::line(&render::in_step(&look.plan));
     Ok(look)
 }
@@ -123,31 +128,67 @@ fn refuse_taken(steps: &[Step], live: &Snapshot) -> Result<(), Complaint> {
 }
 
 /// The operator's own session must not arrive at an address that is about to move, or to lead elsewhere.
-/// sudo drops SSH_CONNECTION, so established connections count too.
-///
-/// One that had left already and was brought back by somebody is none of theirs.
-fn refuse_own_session(steps: &[Step], look: &Look) -> Result<(), Complaint> {
+/// sudo drops SSH_CONNECTION, so established connections count too: but not to what was given away before, and has only
+/// come back, by a reboot or by somebody. Whoever connects to that is a stranger, unless SSH_CONNECTION names the very
+/// connection.
+fn refuse_own_session(steps: &[Step], look: &Look, state_dir: &Path) -> Result<(), Complaint> {
     let left = |step: &Step| match step {
-        Step::Vacate(displaced) => {
-            let known = look.memory.displaced.iter().any(|known| known.address == displaced.address);
-            (!known).then_some((displaced.address, None))
-        }
+        Step::Vacate(displaced) => Some(Given { address: displaced.address, ports: None }),
         Step::Create(_) | Step::Remove(_) | Step::Change { .. } | Step::Set(_) | Step::Reinstate(_) => None,
     };
     let present = look.live.filter.as_deref().unwrap_or_default();
     let rules = steps.iter().filter_map(loaded).flat_map(|filter| &filter.rules);
     let new = rules.filter(|rule| !present.contains(&rule.to_string()));
-    let diverted = new.filter_map(FilterRule::diverts);
-    for (address, ports) in steps.iter().filter_map(left).chain(diverted) {
-        let meant = |port: u16| ports.as_ref().is_none_or(|ports| ports.contains(&port));
-        let ssh = ssh_arrives_at(address).is_some_and(meant);
+    let before = given::read(state_dir)?;
+    for going in steps.iter().filter_map(left).chain(new.filter_map(diverted)) {
+        let address = going.address;
+        let meant = |port: u16| going.ports.is_none_or(|(first, last)| (first..=last).contains(&port));
+        let own = ssh_arrives_at(address).filter(|session| meant(session.port));
         let mut sessions = sessions_at(address)?;
         sessions.retain(|session| meant(session.port));
-        if ssh || !sessions.is_empty() {
+        let known = look.memory.displaced.iter().any(|known| known.address == address);
+        if known || before.iter().any(|given| given.covers(&going)) {
+            sessions.retain(|session| own.as_ref() == Some(session));
+        }
+        if !sessions.is_empty() {
+            let ssh = own.is_some_and(|own| sessions.contains(&own));
             return Err(Complaint::Sessions { address, ssh, sessions });
         }
     }
     Ok(())
+}
+
+/// Without the memory of it a stranger's connection holds off the next start, and no more.
+fn remember_given(plan: &Plan, state_dir: &Path) {
+    let remember = || {
+        let (before, mut now) = (given::read(state_dir)?, given_by(plan));
+        // What is only waited for was given all the same.
+        if plan.bridges.iter().any(|bridge| matches!(bridge.via, Via::Awaited(_))) {
+            now.extend(before.iter().filter(|given| !now.contains(given)).cloned().collect::<Vec<_>>());
+        }
+        if now == before { Ok(()) } else { given::write(state_dir, &now) }
+    };
+    if let Err(error) = remember() {
+        say::aside(&(render::warning(&error.to_string()) + "\n"));
+    }
+}
+
+/// What the operator gives away with a plan.
+fn given_by(plan: &Plan) -> Vec<Given> {
+    let of = |wanted: &Wanted| match wanted {
+        Wanted::Vacant { address, .. } => vec![Given { address: *address, ports: None }],
+        Wanted::Object(Object::Filter(filter)) => filter.rules.iter().filter_map(diverted).collect(),
+        Wanted::Object(_) | Wanted::Sysctl(_) | Wanted::LooseReversePath { .. } | Wanted::Pinned { .. } => {
+            Vec::new()
+        }
+    };
+    plan.wanted.iter().flat_map(of).collect()
+}
+
+/// What a rule sends away from this host.
+fn diverted(rule: &FilterRule) -> Option<Given> {
+    let (address, ports) = rule.diverts()?;
+    Some(Given { address, ports: ports.map(|ports| (*ports.start(), *ports.end())) })
 }
 
 /// The nft table that a step loads.
@@ -159,11 +200,13 @@ fn loaded(step: &Step) -> Option<&Filter> {
     }
 }
 
-/// The port of `SSH_CONNECTION`, if it arrives at this address: client address, client port, server address,
+/// The connection of `SSH_CONNECTION`, if it arrives at this address: client address, client port, server address,
 /// server port.
-fn ssh_arrives_at(address: Ipv4Addr) -> Option<u16> {
+fn ssh_arrives_at(address: Ipv4Addr) -> Option<Session> {
     let connection = std::env::var("SSH_CONNECTION").unwrap_or_default();
-    let mut server = connection.split(' ').skip(2);
-    let here = server.next()?.parse() == Ok(address);
-    server.next()?.parse().ok().filter(|_| here)
+    let mut words = connection.split(' ');
+    let peer = SocketAddr::new(words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let here = words.next()?.parse() == Ok(address);
+    let port = words.next()?.parse().ok()?;
+    here.then_some(Session { port, peer })
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use straddle_intent::plan::{Bridge, Discovers, Via};
 use straddle_serve::discover::{Search, State};
+use straddle_xlat::rfc6052::Prefix;
 
 use crate::complaint::Complaint;
 
@@ -38,10 +39,12 @@ impl Discovery {
         for (name, discovers) in &bridges {
             let (stopped, wake) = (cloned(&stopped)?, cloned(&wake)?);
             let (name, found, search) = (name.clone(), found.clone(), search(discovers));
+            let taken = discovers.taken.clone();
             let body = move || {
                 let tell = |state: &State| {
+                    let state = apart(state, &taken);
                     let mut all = found.lock().unwrap_or_else(PoisonError::into_inner);
-                    all.insert(name.clone(), state.clone());
+                    all.insert(name.clone(), state);
                     // A full pipe has woken already.
                     let _ = (&wake).write(&[1]);
                 };
@@ -86,6 +89,26 @@ fn search(discovers: &Discovers) -> Search {
     }
 }
 
+/// Without the prefixes that lead into translators of this host's own: they are no way to the network's NAT64.
+fn apart(state: &State, taken: &[Prefix]) -> State {
+    let mut state = state.clone();
+    let overlaps = |prefix: &Prefix| {
+        let (net, mut others) = (prefix.net(), taken.iter().map(|other| other.net()));
+        others.any(|other| other.contains(&net) || net.contains(&other))
+    };
+    let Some(found) = &mut state.found else { return state };
+    let of_ours = found.prefixes.iter().filter(|prefix| overlaps(prefix));
+    let troubles: Vec<String> = of_ours
+        .map(|prefix| format!("the network offers {prefix}, which a [[siit]] of this host translates itself"))
+        .collect();
+    found.prefixes.retain(|prefix| !overlaps(prefix));
+    if found.prefixes.is_empty() {
+        state.found = None;
+    }
+    state.troubles.extend(troubles);
+    state
+}
+
 fn pair() -> Result<(UnixStream, UnixStream), Complaint> {
     let (one, other) = UnixStream::pair().map_err(trouble)?;
     one.set_nonblocking(true).map_err(trouble)?;
@@ -99,4 +122,37 @@ fn cloned(stream: &UnixStream) -> Result<UnixStream, Complaint> {
 
 fn trouble(error: std::io::Error) -> Complaint {
     Complaint::NotServed(format!("the NAT64's prefix can't be searched for: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use straddle_serve::discover::{Discovered, Source};
+
+    use super::*;
+
+    fn check(offered: &[&str], taken: &[&str], left: Option<&[&str]>, troubles: usize) {
+        let prefixes = |words: &[&str]| -> Vec<Prefix> {
+            words.iter().map(|word| Prefix::new(word.parse().unwrap()).unwrap()).collect()
+        };
+        let found = Discovered {
+            prefixes: prefixes(offered),
+            source: Source::Dns64,
+            expires: Instant::now(),
+            kept: false,
+        };
+        let state = apart(&State { found: Some(found), troubles: Vec::new() }, &prefixes(taken));
+        assert_eq!(state.found.map(|found| found.prefixes), left.map(prefixes), "{offered:?} {taken:?}");
+        assert_eq!(state.troubles.len(), troubles, "{:?}", state.troubles);
+    }
+
+    #[test]
+    fn what_a_siit_has_is_no_way_out() {
+        let (well_known, other) = ("64:ff9b::/96", "2001:db8:64::/96");
+        check(&[well_known, other], &[], Some(&[well_known, other]), 0);
+        check(&[well_known, other], &[well_known], Some(&[other]), 1);
+        check(&[well_known], &[well_known], None, 1);
+        check(&[other], &["2001:db8::/32"], None, 1);
+    }
 }

@@ -220,6 +220,12 @@ impl<'a> Keeper<'a> {
         if self.updates.ended() {
             aside(self.updates.change(&self.plan, false));
         }
+        for (bridge, trouble) in self.updates.troubles() {
+            match trouble {
+                Some(trouble) => say::aside(&(render::warning(&format!("{bridge}: {trouble}")) + "\n")),
+                None => say::line(&format!("{bridge}: the other end acknowledges this host's endpoint")),
+            }
+        }
         let heard = self.updates.heard();
         let mut endpoints = self.site.endpoints.clone();
         endpoints.extend(heard);

@@ -37,6 +37,8 @@ struct Signed {
     clients: Vec<(String, Client)>,
     /// What each bridge's key is told apart by.
     prints: BTreeMap<String, String>,
+    /// What was said to be in the way, by bridge.
+    said: BTreeMap<String, String>,
 }
 
 /// As to the well-known broker.
@@ -94,6 +96,25 @@ impl Updates {
     pub(super) fn heard(&self) -> plan::Endpoints {
         self.clients().for_each(|(_, client)| drop(client.state()));
         self.endpoints.all()
+    }
+
+    /// For each bridge of which it has changed: what keeps this host's endpoint from being acknowledged; nothing once
+    /// it is.
+    pub(super) fn troubles(&mut self) -> Vec<(String, Option<String>)> {
+        let mut changed = Vec::new();
+        let Some(Signed { clients, said, .. }) = &mut self.signed else { return changed };
+        for (bridge, client) in clients {
+            let trouble = client.state().trouble;
+            if said.get(bridge) == trouble.as_ref() {
+                continue;
+            }
+            match &trouble {
+                Some(trouble) => drop(said.insert(bridge.clone(), trouble.clone())),
+                None => drop(said.remove(bridge)),
+            }
+            changed.push((bridge.clone(), trouble));
+        }
+        changed
     }
 
     /// How things are, for each bridge; what was for none of them is last, with nothing where nobody listens.
@@ -171,7 +192,8 @@ impl Signed {
             listen(news, client.ended())?;
             clients.push((update.bridge.clone(), client));
         }
-        let mut signed = Signed { wanted: Vec::new(), server, clients, prints };
+        let said = BTreeMap::new();
+        let mut signed = Signed { wanted: Vec::new(), server, clients, prints, said };
         signed.follow(wanted);
         Ok(signed)
     }

@@ -129,8 +129,9 @@ fn own_session(address: std::net::Ipv4Addr, ssh: bool, sessions: &[Session]) -> 
     }
     let mut out = error(
         &message,
-        "log in over IPv6, or another address, and try again; or end them with --force. A `straddle run` goes on by \
-             itself as soon as they have ended",
+        "log in over IPv6, or another address, and try again; or end them with --force. A `straddle run` that has read \
+             this file goes on by itself as soon as they have ended: take the entry out of the file to keep the \
+             address",
     );
     out += "nothing was changed\n";
     out

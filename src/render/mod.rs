@@ -16,7 +16,7 @@ pub(crate) use doctor::{traps, traps_json};
 pub(crate) use invite::invite_json;
 pub(crate) use plan::{in_step, needs_serving, plan, plan_json, prefixes, taking};
 pub(crate) use relay::{alert, draining, waiting};
-pub(crate) use status::{status, status_json};
+pub(crate) use status::{service, service_json, status, status_json};
 pub(crate) use translate::{translate, translate_json, translate_totals};
 
 use anstyle::{AnsiColor, Style};

@@ -11,6 +11,7 @@ use straddle_serve::update::Reason as Told;
 use straddle_xlat::Reason;
 
 use crate::commands::{Deaf, Status};
+use crate::keep::Service;
 
 use super::{bold, coloured, fast, folded, headed};
 
@@ -42,6 +43,7 @@ pub(crate) fn status(status: &Status) -> String {
             (Via::Translator(translator), counted) => {
                 out += &fast::status(translator, status.fast(bridge), counted.as_ref());
                 out += &counted.map(|counted| translated(translator, &counted)).unwrap_or_default();
+                out += &falsely_from(status.false_sources(bridge));
             }
             (Via::Relay(relay), counted) => {
                 out += &counted.map(|counted| super::relay::counters(&counted)).unwrap_or_default();
@@ -69,6 +71,37 @@ pub(crate) fn status(status: &Status) -> String {
         }
     }
     out
+}
+
+/// What a running straddle tells where the file that says what for can't be read.
+pub(crate) fn service(service: &Service) -> String {
+    let mut out =
+        format!("a `straddle run`, pid {}, goes on serving what it has read before:\n", service.pid);
+    for counted in &service.counters {
+        let name = counted["bridge"].as_str().unwrap_or_default();
+        out += &format!("\n{}\n", bold(name));
+        if counted["packets_out"].is_u64() {
+            out += &counters(counted, 0);
+        } else if counted["listeners"].is_array() {
+            out += &super::relay::counters(counted);
+        }
+    }
+    let known = |update: &&Value| update["bridge"].is_string();
+    for told in service.updates.iter().filter(known) {
+        out += &format!("\n{}\n{}", bold(told["bridge"].as_str().unwrap_or_default()), update(told));
+    }
+    out
+}
+
+/// The same as data.
+pub(crate) fn service_json(service: &Service) -> String {
+    let value = json!({
+        "well": false,
+        "served_by": service.pid,
+        "counters": service.counters,
+        "updates": service.updates,
+    });
+    format!("{value:#}")
 }
 
 fn mtu(bridge: &Bridge) -> String {
@@ -130,6 +163,14 @@ fn beside(status: &Status) -> String {
         }
     }
     out
+}
+
+fn falsely_from(count: u64) -> String {
+    if count == 0 {
+        return String::new();
+    }
+    let text = "From elsewhere with a source that lies behind the translator itself (RFC 6052 section 5.1).";
+    folded("  ", 4, &format!("false-source {count}: {text}"))
 }
 
 /// What was told or heard of an endpoint that changes.
@@ -242,6 +283,7 @@ pub(crate) fn status_json(status: &Status) -> String {
                 "in_step": status.left.is_empty(),
                 "counters": counters,
                 "fast": fast,
+                "false_sources": matches!(bridge.via, Via::Translator(_)).then(|| status.false_sources(bridge)),
                 "update": update,
             })
         })

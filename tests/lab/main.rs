@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that meets the unexpected fails")]
 
 mod addresses;
+mod before;
 mod borrow;
 mod carrier;
 #[path = "../common/choice.rs"]

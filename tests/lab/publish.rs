@@ -63,7 +63,7 @@ to = "cabin"
 target = "192.168.2.210"
 "#;
 
-const VPS: &str = r#"
+pub(crate) const VPS: &str = r#"
 [host.vps]
 uplink = "eth0"
 ipv4 = "203.0.113.144/24"
@@ -102,10 +102,15 @@ fn port_arrives(what: &str, world: &DsLite, server: &Host, outer: u16, inner: u1
     Ok(())
 }
 
-/// A datagram to a service that listens at the server's address itself; both addresses that were seen.
-fn datagram(world: &DsLite, target: SocketAddr, size: usize) -> Result<Option<(IpAddr, IpAddr)>, LabError> {
+/// A datagram to a service that listens at this address; both addresses that were seen.
+fn datagram(
+    world: &DsLite,
+    at: Ipv4Addr,
+    target: SocketAddr,
+    size: usize,
+) -> Result<Option<(IpAddr, IpAddr)>, LabError> {
     let there = world.client.inside(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?.unwrap();
-    let here = world.cabin.inside(|| UdpSocket::bind((DsLite::CABIN, target.port())))?.unwrap();
+    let here = world.cabin.inside(|| UdpSocket::bind((at, target.port())))?.unwrap();
     for socket in [&there, &here] {
         socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     }
@@ -132,8 +137,12 @@ fn itself(ports: &str, line: bool) -> Result<(), LabError> {
     }
     port_arrives(&what, &world, &world.cabin, 443, 443)?;
     for size in [100, 8192] {
-        let seen = datagram(&world, (DsLite::PUBLIC, 27_020).into(), size)?;
+        let seen = datagram(&world, DsLite::CABIN, (DsLite::PUBLIC, 27_020).into(), size)?;
         assert_eq!(seen, both(DsLite::CLIENT, DsLite::PUBLIC), "{what}: UDP of {size} bytes");
+        // By a line with IPv4 it leaves from the line's address: `plan` says so.
+        let seen = datagram(&world, Ipv4Addr::UNSPECIFIED, (DsLite::PUBLIC, 27_020).into(), size)?;
+        let right = seen == both(DsLite::CLIENT, DsLite::PUBLIC);
+        assert_eq!(right, !line, "{what}: UDP of {size} bytes from no particular address: {seen:?}");
     }
     let beside = stream_at(&world.client, &world.cabin, (DsLite::PUBLIC, 444).into(), 444)?;
     assert_eq!(beside.is_some(), ports.is_empty(), "{what}: a port beside");
@@ -163,7 +172,7 @@ fn a_server_may_have_the_carriers_end_itself() -> Result<(), LabError> {
     Ok(())
 }
 
-const ROUTER: &str = r#"
+pub(crate) const ROUTER: &str = r#"
 [host.router]
 uplink = "wan0"
 ipv4 = "192.168.1.1/24"
@@ -288,7 +297,8 @@ fn furnished_hosts_publish_and_get_everything_back() -> Result<(), LabError> {
 fn a_barring_firewall_is_named() -> Result<(), LabError> {
     let Some(_turn) = turn("a_barring_firewall_is_named") else { return Ok(()) };
     let world = DsLite::build()?;
-    let straddle = Straddle::within(world.directory(), exe(), &[VPS, ROUTER].concat())?;
+    let relay = "[[relay]]\nhost = \"vps\"\nlisten = \"tcp6/7000\"\nto = \"127.0.0.1:22\"\n";
+    let straddle = Straddle::within(world.directory(), exe(), &[VPS, ROUTER, relay].concat())?;
     let plan = || Ok::<String, LabError>(straddle.on(&world.vps).verb(&["plan"])?.stdout);
     assert!(!plan()?.contains("DOCKER-ISH"), "nothing bars");
     world
@@ -296,6 +306,13 @@ fn a_barring_firewall_is_named() -> Result<(), LabError> {
         .nft("table ip filter { chain DOCKER-ISH { type filter hook forward priority 0; policy drop; }; }")?;
     let shown = plan()?;
     assert!(shown.contains("DOCKER-ISH"), "{shown}");
+    world.vps.nft("table inet own { chain INN { type filter hook input priority 0; policy drop; }; }")?;
+    let shown = plan()?.split_whitespace().collect::<Vec<_>>().join(" ");
+    let rules = ["ip6 saddr 2001:db8:b0a8:fdd2:203:0:113:144 meta l4proto 4", "tcp dport 7000"];
+    for rule in rules.map(|rule| format!("insert rule inet own INN {rule} accept")) {
+        assert!(shown.contains(&rule), "{rule}: {shown}");
+        world.vps.run(&["nft", &rule])?;
+    }
     Ok(())
 }
 
@@ -325,7 +342,7 @@ fn a_download_outlives_the_homes_prefix() -> Result<(), LabError> {
 }
 
 /// The home's side as it is where the provider changes the prefix; `KEY` stands for the file with the key.
-const TELLS: &str = r#"
+pub(crate) const TELLS: &str = r#"
 [host.router]
 uplink = "wan0"
 ipv4 = "192.168.1.1/24"

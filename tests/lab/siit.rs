@@ -105,6 +105,44 @@ fn an_address_beside_the_gate_is_answered_for() -> Result<(), LabError> {
     Ok(())
 }
 
+/// Whoever sends as somebody of the other network would look like that one there (RFC 6052 §5.1).
+#[test]
+fn false_sources_are_not_translated() -> Result<(), LabError> {
+    let Some(_turn) = turn("false_sources_are_not_translated") else { return Ok(()) };
+    let world = DataCentre::build(Peer::Tayga)?;
+    let straddle = Straddle::within(world.directory(), exe(), SIIT_CONFIG)?;
+    let gate = straddle.on(&world.gate);
+    let running = gate.run()?;
+    let refused = || -> Result<serde_json::Value, LabError> {
+        Ok(gate.json("status")?["bridges"][0]["false_sources"].clone())
+    };
+    let client = DataCentre::embedded(DataCentre::CLIENT);
+    assert!(ping(&world.server, client.into(), 3)?.complete(), "the server as itself");
+    assert_eq!(refused()?, 0);
+    let lie = DataCentre::embedded([192, 0, 2, 1].into());
+    world.server.ip(&format!("address add {lie}/128 dev lo nodad"))?;
+    let target = client.to_string();
+    let asked = world.server.try_run(&[
+        "ping",
+        "-6",
+        "-c",
+        "3",
+        "-i",
+        "0.2",
+        "-W",
+        "1",
+        "-I",
+        &lie.to_string(),
+        &target,
+    ])?;
+    assert!(!asked.status.success(), "{}", asked.stdout);
+    assert_eq!(refused()?, 3, "{asked:?}\n{:?}", world.gate.run(&["nft", "list", "ruleset"])?.stdout);
+    let shown = gate.verb(&["status"])?.stdout;
+    assert!(shown.contains("false-source 3: "), "{shown}");
+    gate.down()?;
+    running.ends(Duration::from_secs(10))
+}
+
 /// As a container engine does that starts later: it makes the host a router, with a device of its own.
 #[test]
 fn whoever_makes_a_router_of_the_gate_has_one() -> Result<(), LabError> {
@@ -119,7 +157,8 @@ fn whoever_makes_a_router_of_the_gate_has_one() -> Result<(), LabError> {
     let running = gate.run()?;
     let dropped = || {
         let shown = world.gate.run(&["nft", "list", "table", "inet", "straddle"]).ok()?.stdout;
-        Some(shown.contains("drop"))
+        // A false source is dropped whatever the gate is.
+        Some(shown.lines().any(|line| line.contains("drop") && !line.contains("counter")))
     };
     assert_eq!(dropped(), Some(true), "what is newly forwarded is held to what is translated");
     for key in keys {

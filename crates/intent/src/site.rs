@@ -4,12 +4,12 @@ mod networks;
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use straddle_encap::Kind;
 
 use crate::config::{Diagnostic, Spanned};
-use crate::model::{Address6, BackendChoice, Borrow, FastChoice, Host, Model};
-use crate::object::Link;
+use crate::model::{Address6, BackendChoice, Borrow, FastChoice, Host, Model, Prefix64};
+use crate::object::{Link, Origin};
 use crate::plan::{Offers, kind_word, present, rooms};
 use crate::snapshot::Snapshot;
 
@@ -65,6 +65,7 @@ pub fn check(model: &Model, host: &Host, live: &Snapshot, offers: &Offers) -> Ve
     found.extend(no_room(model, host, live));
     found.extend(own_address(model, host, live));
     found.extend(networks::taken(model, host, live));
+    found.extend(taken_prefix(model, host, live));
     found.extend(no_device(&host.uplink, "the device of the default route", live));
     for dev in links(model, host) {
         found.extend(no_device(dev, "the device that the next hop is on", live));
@@ -141,6 +142,46 @@ fn own_address(model: &Model, host: &Host, live: &Snapshot) -> Option<Diagnostic
         format!("`address6` is {address}, which this host has itself, on {}", held.dev),
         "write another address of a network that is routed to this host; it must be on no device",
     ))
+}
+
+/// What leads into a translator must be no address that this host has, or sends by: it would cut itself off.
+fn taken_prefix(model: &Model, host: &Host, live: &Snapshot) -> Vec<Diagnostic> {
+    let siits = model.siits.iter().filter(|siit| siit.host == host.name);
+    let pools = siits.flat_map(|siit| siit.pool6.iter().copied().zip(siit.spans.iter().cloned()));
+    let clats = model.clats.iter().filter(|clat| clat.host == host.name);
+    let given = clats.filter_map(|clat| match clat.prefix64 {
+        Prefix64::Given(prefix) => Some((prefix, clat.span.clone())),
+        Prefix64::Discover => None,
+    });
+    let refused = pools.chain(given).filter_map(|(prefix, span)| {
+        Some(Diagnostic::new(
+            span,
+            format!("`{prefix}` contains {}", needed(prefix.net(), live)?),
+            "write a prefix that is used for translation alone: what is sent to its addresses goes into the translator",
+        ))
+    });
+    refused.collect()
+}
+
+/// An address within this network that the host has, or sends by, in words.
+fn needed(net: Ipv6Net, live: &Snapshot) -> Option<String> {
+    let within = |address: IpAddr| IpNet::V6(net).contains(&address);
+    let foreign = live.addresses.iter().filter(|held| held.origin != Origin::Straddle);
+    for held in foreign {
+        let (address, network) = (held.net.addr(), held.net.network());
+        if within(address) {
+            return Some(format!("{address}, which this host has on {}", held.dev));
+        }
+        // Of hosts it is the anycast address of their routers (RFC 4291 §2.6.1), and their first ones follow it.
+        if within(network) {
+            return Some(format!("the beginning of {}, the network of {}", held.net.trunc(), held.dev));
+        }
+    }
+    let foreign = live.routes.iter().filter(|route| route.origin != Origin::Straddle);
+    let hops = foreign
+        .flat_map(|route| route.gateway.into_iter().chain(route.hops.iter().filter_map(|hop| hop.gateway)));
+    let hop = hops.into_iter().find(|hop| within(*hop))?;
+    Some(format!("{hop}, by which this host's routes go"))
 }
 
 /// The file wants the kernel's device where the kernel has none.

@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub fast: Vec<FastPath>,
     /// Others' nft chains that drop what they don't accept of passing packets, as `nft list chain` takes them.
     pub barriers: Vec<String>,
+    /// The same of what is for this host itself.
+    pub input_barriers: Vec<String>,
     /// The sysctls that were asked for and exist.
     pub sysctls: BTreeMap<SysctlKey, String>,
 }

@@ -245,7 +245,8 @@ fn fast_path(fast: &FastPath) -> String {
     format!("dev {} egress bpf straddle_fast direct-action", fast.dev)
 }
 
-fn filter_rule(rule: &FilterRule) -> String {
+/// A rule without the bridge that it is for.
+pub(crate) fn filter_rule(rule: &FilterRule) -> String {
     let text = rule.to_string();
     text.split_once(": ").map_or(text.clone(), |(_, rule)| rule.to_string())
 }

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use straddle_intent::object::{Address, Displaced, FastPath, Neighbour, Object, Origin, Route, SysctlKey};
+use straddle_intent::object::{
+    Address, Displaced, Diversion, FastPath, Filter, FilterRule, Neighbour, Object, Origin, Route, SysctlKey,
+};
 use straddle_intent::snapshot::Snapshot;
 use straddle_intent::step::Step;
 
 use crate::fast::{self, Counts};
+use crate::netlink::conntrack::{self, Flow};
 use crate::netlink::counters::{self, Counters};
 use crate::netlink::{Names, Socket, address, link, neighbour, route, rule};
 use crate::{Error, Kernel, nft, sysctl};
@@ -92,7 +95,7 @@ impl Live {
             Object::Route(wanted) => route::add(socket, wanted, &names),
             Object::Rule(wanted) => rule::add(socket, wanted),
             Object::Neighbour(wanted) => neighbour::add(socket, wanted, &names),
-            Object::Filter(wanted) => nft::load(wanted),
+            Object::Filter(wanted) => filtered(Some(wanted)),
             Object::FastPath(wanted) => fast::put(socket, wanted, &names),
         }
     }
@@ -107,7 +110,7 @@ impl Live {
             Object::Route(unwanted) => route::delete(socket, unwanted, &names),
             Object::Rule(unwanted) => rule::delete(socket, unwanted),
             Object::Neighbour(unwanted) => neighbour::delete(socket, unwanted, &names),
-            Object::Filter(_) => nft::delete(),
+            Object::Filter(_) => filtered(None),
             Object::FastPath(unwanted) => fast::remove(socket, unwanted, &names),
         };
         match done {
@@ -129,7 +132,7 @@ impl Live {
             Object::Link(wanted) => link::set(&mut self.socket, wanted),
             Object::Route(wanted) => route::replace(&mut self.socket, wanted, &names),
             Object::Neighbour(wanted) => neighbour::add(&mut self.socket, wanted, &names),
-            Object::Filter(wanted) => nft::load(wanted),
+            Object::Filter(wanted) => filtered(Some(wanted)),
             Object::FastPath(wanted) => fast::put(&mut self.socket, wanted, &names),
             Object::Address(_) => Ok(()),
             // Added before the other goes: no packet finds neither.
@@ -238,6 +241,34 @@ impl Live {
     }
 }
 
+/// Loads our table, or deletes it. Flows for which something else holds from then on are forgotten: the kernel asks
+/// NAT for the first packet alone.
+fn filtered(wanted: Option<&Filter>) -> Result<(), Error> {
+    let diversions =
+        |rules: &[String]| rules.iter().filter_map(|rule| Diversion::read(rule)).collect::<Vec<_>>();
+    let before = diversions(&nft::read()?.unwrap_or_default());
+    match wanted {
+        Some(filter) => nft::load(filter)?,
+        None => nft::delete()?,
+    }
+    let rules = wanted.map(|filter| filter.rules.iter().map(FilterRule::to_string).collect::<Vec<_>>());
+    let after = diversions(&rules.unwrap_or_default());
+    let begun: Vec<_> = after.iter().filter(|diversion| !before.contains(diversion)).collect();
+    let ended: Vec<_> = before.iter().filter(|diversion| !after.contains(diversion)).collect();
+    if !begun.is_empty() || !ended.is_empty() {
+        forget(|flow| {
+            begun.iter().any(|diversion| flow.precedes(diversion))
+                || ended.iter().any(|diversion| flow.outlives(diversion))
+        });
+    }
+    Ok(())
+}
+
+/// What was asked for is done already: a flow that can't be forgotten ends by itself, later.
+fn forget(meant: impl Fn(&Flow) -> bool) {
+    let _ = conntrack::forget(meant);
+}
+
 /// The devices that an object stands on: there may be thousands of others.
 fn names_of(object: &Object) -> Result<Names, Error> {
     let hops: Vec<&str> = match object {
@@ -291,6 +322,7 @@ impl Kernel for Live {
                 values.insert(key.clone(), value);
             }
         }
+        let [barriers, input_barriers] = nft::barriers()?;
         Ok(Snapshot {
             addresses: address::dump(&mut self.socket, &names)?,
             routes: route::dump(&mut self.socket, &names)?,
@@ -298,7 +330,8 @@ impl Kernel for Live {
             neighbours: neighbour::dump(&mut self.socket, &names)?,
             filter: nft::read()?,
             fast: fast::dump(&mut self.socket, &links, &names)?,
-            barriers: nft::barriers()?,
+            barriers,
+            input_barriers,
             sysctls: values,
             links,
         })
@@ -310,8 +343,15 @@ impl Kernel for Live {
             Step::Remove(object) => self.remove(object)?,
             Step::Change { from, to } => self.change(from, to)?,
             Step::Set(setting) => sysctl::set(setting)?,
-            Step::Vacate(displaced) => return self.vacate(displaced).map(Step::Vacate),
-            Step::Reinstate(displaced) => self.reinstate(displaced)?,
+            Step::Vacate(displaced) => {
+                let displaced = self.vacate(displaced)?;
+                forget(|flow| flow.concerns(displaced.address));
+                return Ok(Step::Vacate(displaced));
+            }
+            Step::Reinstate(displaced) => {
+                self.reinstate(displaced)?;
+                forget(|flow| flow.concerns(displaced.address));
+            }
         }
         Ok(step.clone())
     }

@@ -53,24 +53,28 @@ fn rules() -> Result<Option<Vec<Value>>, Error> {
     Ok(Some(objects.iter().filter_map(|object| object.get("rule")).cloned().collect()))
 }
 
-/// Others' chains at the forward hook that drop what they don't accept.
-pub(crate) fn barriers() -> Result<Vec<String>, Error> {
+/// Others' chains that drop what they don't accept: those at the forward hook, and those at the input hook.
+pub(crate) fn barriers() -> Result<[Vec<String>; 2], Error> {
     let listed = match get_current_ruleset_raw(DEFAULT_NFT, ["list", "chains"]) {
         Ok(listed) => listed,
-        Err(NftablesError::NftExecution { .. }) => return Ok(Vec::new()),
+        Err(NftablesError::NftExecution { .. }) => return Ok(Default::default()),
         Err(error) => return Err(refused(error)),
     };
     let listed: Value = serde_json::from_str(&listed).map_err(|error| Error::Nft(error.to_string()))?;
     let objects = listed["nftables"].as_array().cloned().unwrap_or_default();
+    Ok(["forward", "input"].map(|hook| dropping(&objects, hook)))
+}
+
+fn dropping(objects: &[Value], hook: &str) -> Vec<String> {
     let chains = objects.iter().filter_map(|object| object.get("chain"));
     let dropping = chains.filter(|chain| {
-        chain["hook"] == "forward"
+        chain["hook"] == hook
             && chain["policy"] == "drop"
             && ["inet", "ip", "ip6"].iter().any(|family| chain["family"] == *family)
             && chain["table"] != TABLE
     });
     let word = |chain: &Value, key: &str| chain[key].as_str().unwrap_or_default().to_string();
-    Ok(dropping.map(|chain| ["family", "table", "name"].map(|key| word(chain, key)).join(" ")).collect())
+    dropping.map(|chain| ["family", "table", "name"].map(|key| word(chain, key)).join(" ")).collect()
 }
 
 /// Loads the table as a whole, in one transaction, in the place of what it held.
@@ -195,6 +199,10 @@ fn matched(part: &Match) -> Vec<Value> {
         Match::WayBack => {
             let way = json!({"fib": {"result": "oif", "flags": ["saddr", "iif"]}});
             equal(way, json!(true))
+        }
+        Match::NotBehind(dev) => {
+            let way = json!({"fib": {"result": "oifname", "flags": ["saddr"]}});
+            json!({"match": {"op": "!=", "left": way, "right": dev}})
         }
         // Type and code, then what the error quotes behind its 8 bytes: the next header of the packet,
         // that of its destination options (a tunnel encapsulation limit), or the protocol.

@@ -1,4 +1,5 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use straddle_xlat::eam::{self, Illegal, Mapping, Table};
@@ -21,6 +22,8 @@ pub struct Siit {
     pub host: String,
     /// RFC 6052 prefixes, none within another; the first is the one that IPv4 addresses are put into.
     pub pool6: Vec<Prefix>,
+    /// Where each of them stands in the file.
+    pub spans: Vec<Range<usize>>,
     /// Explicit address mappings (RFC 7757).
     pub eam: Table,
     /// The translator's own IPv4 address.
@@ -87,6 +90,7 @@ fn one(config: &Config, entry: &config::Siit, found: &mut Vec<Diagnostic>) -> Op
         device: device(entry),
         host,
         pool6: entry.pool6.iter().map(|pool| pool.value).collect(),
+        spans: entry.pool6.iter().map(|pool| pool.span.clone()).collect(),
         eam: eam?,
         own4: value(entry.own4.as_ref()),
         own6: value(entry.own6.as_ref()),

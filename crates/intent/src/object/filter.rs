@@ -81,6 +81,8 @@ pub enum Match {
     Destination6Net(Ipv6Net),
     /// A source to which the way leads back by the device that the packet came in by (BCP 38).
     WayBack,
+    /// A source to which the way leads by another device than this one, or nowhere.
+    NotBehind(String),
     /// ICMPv6 port unreachable about an IPv6 packet with this next header.
     UnreachableAbout(u8),
     /// The same, about one with this next header behind destination options.
@@ -148,6 +150,42 @@ impl Chain {
     }
 }
 
+/// Connections to an address of this host, or to ports of it, that a rule sends to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diversion {
+    /// The address that is called.
+    pub address: Ipv4Addr,
+    /// The ports that are meant, both ends included; all where there are none.
+    pub ports: Option<(Transport, u16, u16)>,
+    /// Who gets them.
+    pub to: Ipv4Addr,
+}
+
+impl Diversion {
+    /// Out of a rule's comment, which is all that is left of a rule that another straddle made. Neighbours' calls by
+    /// one device count too.
+    pub fn read(comment: &str) -> Option<Diversion> {
+        let (_, rule) = comment.strip_prefix(MARK)?.split_once(": ")?;
+        let words: Vec<&str> = rule.split(' ').collect();
+        let words = match words.as_slice() {
+            ["iif", _, rest @ ..] => rest,
+            all => all,
+        };
+        let (address, ports, to) = match words {
+            ["to", address, "dnat", to] => (address, None, to),
+            ["to", address, transport, ports, "dnat", to] => {
+                let transport =
+                    [Transport::Tcp, Transport::Udp].into_iter().find(|it| it.word() == *transport);
+                let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+                (address, Some((transport?, first.parse().ok()?, last.parse().ok()?)), to)
+            }
+            _ => return None,
+        };
+        let to = to.split(':').next()?.parse().ok()?;
+        Some(Diversion { address: address.parse().ok()?, ports, to })
+    }
+}
+
 impl FilterRule {
     /// The address whose new connections, from wherever, this rule sends away from this host, and which of its
     /// TCP ports; all of them where it names none.
@@ -192,6 +230,7 @@ impl fmt::Display for Match {
             Match::Source6(net) => write!(f, "from {net}"),
             Match::Destination6Net(net) => write!(f, "to {net}"),
             Match::WayBack => write!(f, "way back"),
+            Match::NotBehind(dev) => write!(f, "from not behind {dev}"),
             Match::UnreachableAbout(protocol) => write!(f, "unreachable about {protocol}"),
             Match::UnreachableBehindOptions(protocol) => write!(f, "unreachable about options, {protocol}"),
             Match::UnreachableAbout4(protocol) => write!(f, "icmp unreachable about {protocol}"),
@@ -230,6 +269,27 @@ fn span(first: u16, last: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_comment_tells_what_is_diverted() {
+        let check = |by: Option<&str>, verdict: Verdict, ports: Option<(Transport, u16, u16)>| {
+            let to = Match::Destination([203, 0, 113, 144].into());
+            let matches = by.map(|dev| Match::In(dev.into())).into_iter().chain([to]).collect();
+            let rule = FilterRule { bridge: "home".into(), chain: Chain::Dnat, matches, verdict };
+            let expected =
+                Diversion { address: [203, 0, 113, 144].into(), ports, to: [192, 168, 1, 210].into() };
+            assert_eq!(Diversion::read(&rule.to_string()), Some(expected), "{rule}");
+        };
+        let target: Ipv4Addr = [192, 168, 1, 210].into();
+        let (tcp, udp) = (Transport::Tcp, Transport::Udp);
+        check(None, Verdict::Dnat(target), None);
+        check(Some("lan0"), Verdict::Dnat(target), None);
+        check(None, Verdict::DnatPorts(tcp, 8443, 8443, target, 443), Some((tcp, 8443, 8443)));
+        check(Some("lan0"), Verdict::DnatPorts(udp, 20, 30, target, 40), Some((udp, 20, 30)));
+        let other = "straddle home: iif st-home to 192.168.1.210 accept";
+        assert_eq!(Diversion::read(other), None);
+        assert_eq!(Diversion::read("to 192.0.2.1 dnat 192.0.2.2"), None, "not ours");
+    }
 
     #[test]
     fn the_longest_rule_has_room_in_a_comment() {

@@ -14,7 +14,7 @@ mod sysctl;
 pub use address::Address;
 pub use displaced::Displaced;
 pub use fast_path::{FastPath, Tables, digest};
-pub use filter::{Chain, Filter, FilterRule, MARK, MAX_COMMENT, Match, Verdict};
+pub use filter::{Chain, Diversion, Filter, FilterRule, MARK, MAX_COMMENT, Match, Verdict};
 pub use link::{Format, Link, LinkKind, Tunnel};
 pub use neighbour::{LinkAddress, Neighbour, NeighbourKind};
 pub use raw::Raw;

@@ -54,6 +54,12 @@ pub(super) fn add(plan: &mut Plan, model: &Model, clat: &Clat, facts: &Facts<'_>
                 uplink: uplink.into(),
                 dns64: clat.dns64.clone(),
                 probe4: clat.probe4,
+                taken: model
+                    .siits
+                    .iter()
+                    .filter(|siit| siit.host == clat.host)
+                    .flat_map(|siit| siit.pool6.clone())
+                    .collect(),
             }),
             aside,
             slow,

@@ -4,6 +4,7 @@ mod backend;
 mod borrow;
 mod carrier;
 mod clat;
+mod firewall;
 mod mtu;
 mod notes;
 mod order;
@@ -26,6 +27,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use ipnet::Ipv6Net;
 use serde::Serialize;
 use straddle_encap::Kind;
+use straddle_xlat::rfc6052::Prefix;
 
 use crate::memory::Memory;
 use crate::model::{Model, NeighbourSource, Relay};
@@ -183,6 +185,9 @@ pub struct Discovers {
     pub dns64: Vec<Ipv6Addr>,
     /// A service that is tried through each of several prefixes.
     pub probe4: Option<SocketAddrV4>,
+    /// Prefixes that lead into translators of this host's own: a NAT64 of the network that has one of them is not reached.
+    #[serde(skip)]
+    pub taken: Vec<Prefix>,
 }
 
 impl Bridge {

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use crate::model::Relay;
-use crate::object::{Chain, Key, MAIN, Object, Origin, RouteKind, Verdict, Wanted};
+use crate::object::{Key, MAIN, Object, Origin, RouteKind, Wanted};
 use crate::snapshot::Snapshot;
 use crate::words;
 
-use super::{Bridge, Plan, Via};
+use super::{Plan, Via, firewall};
 
 impl Plan {
     /// One sentence each.
@@ -18,7 +18,7 @@ impl Plan {
             Via::Carrier(_) | Via::Translator(_) | Via::Awaited(_) | Via::Routes(_) => None,
         });
         let absent = relays.flatten();
-        self.remarks.iter().cloned().chain(about).chain(absent).chain(self.barred(live)).collect()
+        self.remarks.iter().cloned().chain(about).chain(absent).chain(firewall::barred(self, live)).collect()
     }
 
     /// Where a relay listens at an address that no device has; the kernel lets it.
@@ -37,45 +37,6 @@ impl Plan {
                 relay.name, listen.word
             )
         })
-    }
-
-    /// An accept of ours does not help where another chain drops.
-    fn barred(&self, live: &Snapshot) -> Vec<String> {
-        let passes = |wanted: &&Wanted| match wanted {
-            Wanted::Object(Object::Filter(filter)) => filter
-                .rules
-                .iter()
-                .any(|rule| rule.chain == Chain::Forward && rule.verdict == Verdict::Accept),
-            Wanted::Object(_)
-            | Wanted::Sysctl(_)
-            | Wanted::LooseReversePath { .. }
-            | Wanted::Vacant { .. }
-            | Wanted::Pinned { .. } => false,
-        };
-        if !self.wanted.iter().any(|wanted| passes(&wanted)) {
-            return Vec::new();
-        }
-        let mut devices: Vec<&str> = self.bridges.iter().flat_map(Bridge::passes).collect();
-        devices.dedup();
-        let barriers = live.barriers.iter().filter(|chain| self.meets(chain));
-        let told = barriers.map(|chain| {
-            let each = devices.iter().flat_map(|dev| ["iifname", "oifname"].map(|by| format!("{by} {dev}")));
-            let rules = each.map(|by| format!("nft insert rule {chain} {by} accept"));
-            format!(
-                "the nft chain `{chain}` is not ours and drops what it does not accept; it must accept this \
-                 too: {}",
-                rules.collect::<Vec<_>>().join("; ")
-            )
-        });
-        told.collect()
-    }
-
-    /// Whether packets of its family are let through here.
-    fn meets(&self, chain: &str) -> bool {
-        let six = |bridge: &Bridge| ["tunnel6", "clat", "siit"].contains(&bridge.recipe);
-        let four = |bridge: &Bridge| bridge.recipe != "tunnel6";
-        let (is4, is6) = (chain.starts_with("ip "), chain.starts_with("ip6 "));
-        self.bridges.iter().any(|bridge| !is4 && !is6 || is4 && four(bridge) || is6 && six(bridge))
     }
 
     fn about(&self, wanted: &Wanted, live: &Snapshot) -> Vec<String> {

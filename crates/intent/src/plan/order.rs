@@ -1,9 +1,10 @@
 //! What must exist first stands first.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use crate::object::{Key, Object, Verdict, Wanted};
+use crate::words;
 
 /// One wish for each key: bridges share a sysctl, a pinned gateway, the filter.
 pub(super) fn merged(all: Vec<Wanted>) -> Vec<Wanted> {
@@ -21,6 +22,11 @@ pub(super) fn merged(all: Vec<Wanted>) -> Vec<Wanted> {
             // As the kernel lists them: chain by chain. Those that drop stand last.
             let drops = |verdict: Verdict| matches!(verdict, Verdict::Drop | Verdict::Count);
             filter.rules.sort_by_key(|rule| (rule.chain, drops(rule.verdict)));
+            // What two bridges wish alike is said once; each counts its own.
+            let mut seen = HashSet::new();
+            filter
+                .rules
+                .retain(|rule| rule.verdict == Verdict::Count || seen.insert(words::filter_rule(rule)));
         }
     }
     merged

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use straddle_xlat::eam::Mapping;
 
 use crate::model::{Model, Siit};
-use crate::object::{MAIN, Object, Route, Wanted};
+use crate::object::{MAIN, Object, Origin, Route, Wanted};
 
 use super::translate::{
     Families, answered, device, devices, fast, forwarding4, forwarding6, host, is_reached, joined, narrow,
@@ -47,6 +47,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, siit: &Siit, facts: &Facts<'_>
     let (nets, left) = translated(siit, uplink, facts);
     plan.remarks.extend(left);
     plan.remarks.extend(chosen(siit, uplink, facts));
+    plan.remarks.extend(kept(siit, uplink, facts));
     let led = nets.iter().filter_map(|net| led_elsewhere(plan, siit, *net)).take(FEW);
     let led: Vec<String> = led.collect();
     plan.remarks.extend(led);
@@ -84,6 +85,23 @@ fn chosen(siit: &Siit, uplink: &str, facts: &Facts<'_>) -> Vec<String> {
         let (four, six) = (mapping.v4, mapping.v6);
         let into = if into == IpNet::V4(four) { four.to_string() } else { six.to_string() };
         Some(format!("{six} and {four}: {}; {into} leads into {}", why?, siit.name))
+    });
+    told.take(FEW).collect()
+}
+
+/// What is for an address of the host's own stays with the host, whatever leads elsewhere.
+fn kept(siit: &Siit, uplink: &str, facts: &Facts<'_>) -> Vec<String> {
+    let led = siit.eam.mappings().iter().map(|mapping| leading(*mapping, uplink, facts).0);
+    let led = joined(led.collect());
+    let own = facts.live.addresses.iter().filter(|held| held.origin != Origin::Straddle);
+    let mut own: Vec<IpAddr> = own.map(|held| held.net.addr()).collect();
+    own.retain(|address| led.iter().any(|net| net.contains(address)));
+    let told = own.iter().map(|address| {
+        format!(
+            "{address} is mapped, and this host's own: what is sent to it stays here, and never comes to {}; map an \
+             address that no device here has",
+            siit.name
+        )
     });
     told.take(FEW).collect()
 }

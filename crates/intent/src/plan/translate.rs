@@ -97,15 +97,21 @@ pub(super) enum Families {
     Ipv6,
 }
 
-/// Of what is newly forwarded, only what the translator takes or gives passes.
+/// Of what is newly forwarded, only what the translator takes or gives passes. What comes from elsewhere with a source
+/// that lies behind the translator itself has a false one: on the other side it would look like somebody there
+/// (RFC 6052 §5.1).
 pub(super) fn only_translated(
     bridge: &str,
     dev: &str,
     (families, devices): (Families, &[&str]),
     facts: &Facts<'_>,
 ) -> Filter {
-    let mut rules =
-        vec![(vec![Match::In(dev.into())], Verdict::Accept), (vec![Match::Out(dev.into())], Verdict::Accept)];
+    let dev = || dev.to_string();
+    let mut rules = vec![
+        (vec![Match::In(dev())], Verdict::Accept),
+        (vec![Match::Out(dev()), Match::NotBehind(dev())], Verdict::Accept),
+        (vec![Match::Out(dev())], Verdict::Count),
+    ];
     let six = facts.forwards_by(&SysctlKey::ipv6_conf("all", "forwarding"));
     for other in devices {
         if families == Families::Both && !facts.forwards(other) {

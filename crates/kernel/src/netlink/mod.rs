@@ -5,6 +5,7 @@
 )]
 
 pub(crate) mod address;
+pub(crate) mod conntrack;
 pub(crate) mod counters;
 pub(crate) mod link;
 pub(crate) mod neighbour;

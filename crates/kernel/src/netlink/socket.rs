@@ -1,4 +1,4 @@
-//! A small synchronous rtnetlink socket.
+//! A small synchronous netlink socket.
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage,
@@ -9,7 +9,7 @@ use netlink_sys::{SocketAddr, protocols::NETLINK_ROUTE};
 
 use crate::Error;
 
-/// One rtnetlink socket: one request at a time.
+/// One netlink socket: one request at a time.
 pub(crate) struct Socket {
     socket: netlink_sys::Socket,
     sequence: u32,
@@ -30,9 +30,15 @@ const NLM_F_ACK_TLVS: u16 = 0x200;
 const NLMSGERR_ATTR_MSG: u16 = 1;
 
 impl Socket {
+    /// For devices, addresses and routes.
     pub(crate) fn open() -> Result<Socket, Error> {
+        Socket::of(NETLINK_ROUTE)
+    }
+
+    /// For another part of the kernel (`NETLINK_*` of `linux/netlink.h`).
+    pub(crate) fn of(protocol: isize) -> Result<Socket, Error> {
         let open = || {
-            let mut socket = netlink_sys::Socket::new(NETLINK_ROUTE)?;
+            let mut socket = netlink_sys::Socket::new(protocol)?;
             socket.bind_auto()?;
             socket.connect(&SocketAddr::new(0, 0))?;
             socket.set_ext_ack(true)?;
@@ -66,16 +72,32 @@ impl Socket {
 
     /// One change whose payload is handed back as the kernel once told it.
     pub(crate) fn replay(&mut self, what: &str, kind: u16, payload: &[u8], flags: u16) -> Result<(), Error> {
+        let bytes = self.framed((kind, payload), NLM_F_REQUEST | NLM_F_ACK | flags);
+        self.acknowledged(what, &bytes)
+    }
+
+    /// Hands over each object of a dump that the library knows nothing of, by its kind.
+    pub(crate) fn each(
+        &mut self,
+        what: &str,
+        request: (u16, &[u8]),
+        take: &mut dyn FnMut(u16, &[u8]),
+    ) -> Result<(), Error> {
+        let bytes = self.framed(request, NLM_F_REQUEST | NLM_F_DUMP);
+        self.dumped(what, &bytes, &mut |part| take(part.kind, part.payload)).map(drop)
+    }
+
+    fn framed(&mut self, (kind, payload): (u16, &[u8]), flags: u16) -> Vec<u8> {
         self.sequence += 1;
         let length = u32::try_from(HEADER + payload.len()).unwrap_or(u32::MAX);
         let mut bytes = Vec::with_capacity(HEADER + payload.len());
         bytes.extend(length.to_ne_bytes());
         bytes.extend(kind.to_ne_bytes());
-        bytes.extend((NLM_F_REQUEST | NLM_F_ACK | flags).to_ne_bytes());
+        bytes.extend(flags.to_ne_bytes());
         bytes.extend(self.sequence.to_ne_bytes());
         bytes.extend(0u32.to_ne_bytes());
         bytes.extend(payload);
-        self.acknowledged(what, &bytes)
+        bytes
     }
 
     fn encode(&mut self, message: RouteNetlinkMessage, flags: u16) -> Vec<u8> {
@@ -92,8 +114,14 @@ impl Socket {
 
     fn dump_once(&mut self, what: &str, message: &RouteNetlinkMessage) -> Result<(Vec<Found>, bool), Error> {
         let bytes = self.encode(message.clone(), NLM_F_REQUEST | NLM_F_DUMP);
-        self.send(what, &bytes)?;
         let mut found = Vec::new();
+        let interrupted = self.dumped(what, &bytes, &mut |part| found.extend(part.found()))?;
+        Ok((found, interrupted))
+    }
+
+    /// Returns whether a change ran across it.
+    fn dumped(&mut self, what: &str, bytes: &[u8], take: &mut dyn FnMut(&Part<'_>)) -> Result<bool, Error> {
+        self.send(what, bytes)?;
         let mut interrupted = false;
         loop {
             for part in parts(&self.receive()?) {
@@ -102,9 +130,9 @@ impl Socket {
                 }
                 interrupted |= part.flags & NLM_F_DUMP_INTR != 0;
                 match part.kind {
-                    NLMSG_DONE => return Ok((found, interrupted)),
+                    NLMSG_DONE => return Ok(interrupted),
                     NLMSG_ERROR => part.verdict(what)?,
-                    _ => found.extend(part.found()),
+                    _ => take(&part),
                 }
             }
         }

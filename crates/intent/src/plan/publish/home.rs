@@ -94,7 +94,7 @@ fn rules(here: &Here<'_>, targets: &[(Ipv4Addr, Place)]) -> Vec<Rule> {
 fn default(here: &Here<'_>, targets: &[(Ipv4Addr, Place)]) -> Option<Route> {
     let own = targets.iter().find(|(_, place)| matches!(place, Place::Here));
     let whole = matches!(here.publish.share, Share::Whole(_));
-    own.filter(|_| whole).map(|(target, _)| Route {
+    own.filter(|_| whole || !has_default(here)).map(|(target, _)| Route {
         source: Some(IpAddr::V4(*target)),
         metric: here.number,
         ..Route::through(MAIN, everywhere(), &here.publish.device)
@@ -212,12 +212,12 @@ fn remarks(here: &Here<'_>, targets: &[(Ipv4Addr, Place)]) -> Vec<String> {
             here.publish.address
         )
     });
-    let elsewhere = !whole || has_default(here);
+    let elsewhere = has_default(here);
     let own = targets.iter().filter(|(_, place)| elsewhere && matches!(place, Place::Here));
     let own = own.map(|(target, _)| {
         format!(
             "a service of this host that answers datagrams must listen at {target} itself: from no particular \
-             address it would answer by the host's own default route, if by any"
+             address it would answer by the host's own default route"
         )
     });
     all.into_iter().chain(lost).chain(own).collect()
