@@ -86,6 +86,13 @@ fn reasons(out: &mut dyn Write) -> io::Result<()> {
     for reason in straddle_serve::update::Reason::ALL {
         writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;
     }
+    for reason in straddle_serve::http::Reason::ALL {
+        writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;
+    }
+    writeln!(out, ".SS \"What became of neighbours' solicitations\"")?;
+    for reason in straddle_serve::neighbour::Reason::ALL {
+        writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;
+    }
     writeln!(out, ".SS \"By the capture that straddle translate reads\"")?;
     for reason in Unread::ALL {
         writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;

@@ -111,6 +111,16 @@ impl Status {
         service.updates.iter().find(|update| update["bridge"] == bridge.name.as_str())
     }
 
+    /// What was told of no bridge of this host.
+    pub(crate) fn strangers(&self) -> Option<&Value> {
+        self.service.as_ref()?.updates.iter().find(|update| update.get("bridge").is_none())
+    }
+
+    /// What neighbours have asked for.
+    pub(crate) fn neighbours(&self) -> Option<&Value> {
+        self.service.as_ref()?.neighbours.as_ref()
+    }
+
     /// Whether the endpoint of a bridge, if it changes, is known to the other end.
     fn told(&self, bridge: &Bridge) -> bool {
         if matches!(bridge.via, Via::Awaited(_)) {
@@ -137,6 +147,7 @@ impl Status {
     pub(crate) fn well(&self) -> bool {
         let plan = &self.look.plan;
         self.left.is_empty()
+            && (plan.answers.is_none() || self.neighbours().is_some())
             && plan.served().all(|bridge| self.works(bridge))
             && plan.bridges.iter().all(|bridge| self.told(bridge))
     }

@@ -24,6 +24,7 @@ mod path;
 mod publish;
 mod relay;
 mod siit;
+mod told;
 mod trace_free;
 mod tunnel6;
 mod via6;

@@ -1,9 +1,10 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
+use serde::Serialize;
 
-use crate::config::{self, Config, Diagnostic, Spanned, suggestion};
+use crate::config::{self, Config, Diagnostic, SourceWord, Spanned, suggestion};
 
 /// Which make of a carrier a host uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +31,23 @@ pub struct Host {
     pub ipv6: Option<Spanned<Ipv6Addr>>,
     /// Which make of a carrier, and where the file says so.
     pub backend: Option<Spanned<BackendChoice>>,
+    /// Networks that are delivered on the uplink's link, beyond what its routes tell.
+    pub on_link: Vec<Ipv6Net>,
+    /// Which address neighbours there are answered from.
+    pub neighbour_source: NeighbourSource,
+}
+
+/// Which address neighbours are answered from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NeighbourSource {
+    /// The uplink's link-local one.
+    #[default]
+    LinkLocal,
+    /// This one.
+    Global(Ipv6Addr),
+    /// The one of both that is of the kind that was asked from.
+    AsAsked(Ipv6Addr),
 }
 
 impl Host {
@@ -40,8 +58,22 @@ impl Host {
             ipv4: host.ipv4.iter().map(|net| net.value).collect(),
             ipv6: host.ipv6.clone(),
             backend: host.carrier_backend.clone(),
+            on_link: host.on_link.iter().map(|net| net.value).collect(),
+            neighbour_source: source(host),
         })
     }
+}
+
+/// Without `ipv6` there is a diagnostic.
+fn source(host: &config::Host) -> NeighbourSource {
+    let word = host.neighbour_source.as_ref().map(|word| word.value);
+    let global = host.ipv6.as_ref().map(|address| address.value);
+    let source = word.zip(global).map(|(word, global)| match word {
+        SourceWord::LinkLocal => NeighbourSource::LinkLocal,
+        SourceWord::Global => NeighbourSource::Global(global),
+        SourceWord::AsAsked => NeighbourSource::AsAsked(global),
+    });
+    source.unwrap_or_default()
 }
 
 /// What can be wrong with the hosts by themselves.
