@@ -116,6 +116,11 @@ impl Status {
         self.service.as_ref()?.updates.iter().find(|update| update.get("bridge").is_none())
     }
 
+    /// Whether endpoints are heard by HTTP.
+    pub(crate) fn hears(&self) -> bool {
+        self.strangers().is_some_and(|strangers| strangers["requests"].is_array())
+    }
+
     /// What neighbours have asked for.
     pub(crate) fn neighbours(&self) -> Option<&Value> {
         self.service.as_ref()?.neighbours.as_ref()
@@ -148,6 +153,7 @@ impl Status {
         let plan = &self.look.plan;
         self.left.is_empty()
             && (plan.answers.is_none() || self.neighbours().is_some())
+            && (plan.http.is_none() || self.hears())
             && plan.served().all(|bridge| self.works(bridge))
             && plan.bridges.iter().all(|bridge| self.told(bridge))
     }

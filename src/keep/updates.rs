@@ -1,5 +1,6 @@
 //! Endpoints that change: this host's are told, those of others are heard, signed or by HTTP.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ struct Signed {
     server: Option<Server>,
     clients: Vec<(String, Client)>,
     /// What each bridge's key is told apart by.
-    prints: Vec<(String, String)>,
+    prints: BTreeMap<String, String>,
 }
 
 /// As to the well-known broker.
@@ -95,22 +96,23 @@ impl Updates {
         self.endpoints.all()
     }
 
-    /// How things are, for each bridge; what was for none of them is last.
+    /// How things are, for each bridge; what was for none of them is last, with nothing where nobody listens.
     pub(super) fn report(&self) -> Vec<Value> {
-        let mut all: Vec<Value> = self.told();
-        let requests = self.http.iter().flat_map(|http| http.server.reports());
-        let messages = self.signed.iter().flat_map(|signed| &signed.server).flat_map(Server::reports);
-        for report in messages {
-            let value = self.of(&mut all, &report.bridge);
+        let mut all: BTreeMap<String, Value> = self.told().collect();
+        let hearing = self.signed.as_ref().and_then(|signed| signed.server.as_ref());
+        for report in hearing.into_iter().flat_map(Server::reports) {
+            let value = all.entry(report.bridge).or_insert_with_key(|bridge| self.known(bridge));
             (value["messages"], value["unanswered"]) = (json!(report.messages), json!(report.unanswered));
         }
-        for report in requests {
-            self.of(&mut all, &report.bridge)["requests"] = json!(report.requests);
+        for report in self.http.iter().flat_map(|http| http.server.reports()) {
+            let value = all.entry(report.bridge).or_insert_with_key(|bridge| self.known(bridge));
+            value["requests"] = json!(report.requests);
         }
-        let messages = self.signed.iter().flat_map(|signed| &signed.server).flat_map(Server::strangers);
-        let requests = self.http.iter().flat_map(|http| http.server.strangers());
-        all.push(json!({"messages": messages.collect::<Vec<_>>(), "requests": requests.collect::<Vec<_>>()}));
-        all
+        let strangers = json!({
+            "messages": hearing.map(Server::strangers),
+            "requests": self.http.as_ref().map(|http| http.server.strangers()),
+        });
+        all.into_values().chain([strangers]).collect()
     }
 
     fn clients(&self) -> impl Iterator<Item = &(String, Client)> {
@@ -118,35 +120,29 @@ impl Updates {
     }
 
     /// How it stands with what is told of this host.
-    fn told(&self) -> Vec<Value> {
-        let one = |(bridge, client): &(String, Client)| {
+    fn told(&self) -> impl Iterator<Item = (String, Value)> {
+        self.clients().map(|(bridge, client)| {
             let mut value = json!(client.state());
             value["bridge"] = json!(bridge);
             value["messages"] = json!(client.messages());
             value["key_print"] = json!(self.print(bridge));
-            value
-        };
-        self.clients().map(one).collect()
+            (bridge.clone(), value)
+        })
     }
 
-    /// What is told of a bridge that others tell of; begun where it is the first.
-    fn of<'a>(&self, all: &'a mut Vec<Value>, bridge: &str) -> &'a mut Value {
-        let at = all.iter().position(|value| value["bridge"] == bridge).unwrap_or(all.len());
-        if at == all.len() {
-            let known = self.endpoints.of(bridge);
-            all.push(json!({
-                "bridge": bridge,
-                "endpoint": known.map(|known| known.endpoint),
-                "told_at": known.and_then(|known| known.told_at),
-                "key_print": self.print(bridge),
-            }));
-        }
-        &mut all[at]
+    /// What others have told of a bridge.
+    fn known(&self, bridge: &str) -> Value {
+        let known = self.endpoints.of(bridge);
+        json!({
+            "bridge": bridge,
+            "endpoint": known.map(|known| known.endpoint),
+            "told_at": known.and_then(|known| known.told_at),
+            "key_print": self.print(bridge),
+        })
     }
 
     fn print(&self, bridge: &str) -> Option<&str> {
-        let mut prints = self.signed.iter().flat_map(|signed| &signed.prints);
-        prints.find(|(name, _)| name == bridge).map(|(_, print)| print.as_str())
+        self.signed.as_ref()?.prints.get(bridge).map(String::as_str)
     }
 }
 
@@ -161,11 +157,11 @@ impl Signed {
         if let Some(server) = &server {
             listen(news, server.ended())?;
         }
-        let (mut clients, mut prints) = (Vec::new(), Vec::new());
+        let (mut clients, mut prints) = (Vec::new(), BTreeMap::new());
         for update in wanted {
             let key = key(update)?;
             let print = key.print().iter().map(|byte| format!("{byte:02x}")).collect();
-            prints.push((update.bridge.clone(), print));
+            prints.insert(update.bridge.clone(), print);
             if update.tells.is_none() {
                 continue;
             }
@@ -259,9 +255,10 @@ fn transport(wanted: &HttpUpdates) -> Result<Transport, Complaint> {
     let read = Tls::read(Path::new(certificate), Path::new(key));
     read.map(Transport::Tls).map_err(|why| Complaint::Other {
         message: format!("endpoints can't be heard by https: {why}"),
-        help: "write the files of a certificate, with those that signed it, and of its key: `certificate` and \
+        help:
+            "write the files of a certificate, with those that signed it, and of its key: `certificate` and \
                `certificate-key`"
-            .into(),
+                .into(),
     })
 }
 

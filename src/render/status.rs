@@ -110,6 +110,10 @@ fn beside(status: &Status) -> String {
         let meaning = |name: &str| Solicited::ALL.iter().find(|it| it.name() == name).map(|it| it.describe());
         out += &told.map(|told| counts(&told["solicitations"], &meaning)).unwrap_or_default();
     }
+    if let Some(http) = &status.look.plan.http {
+        let word = if status.hears() { good("heard") } else { bad("not heard") };
+        out += &format!("\nendpoints told to {}/nic/update: {word}\n", http.url);
+    }
     if let Some(strangers) = status.strangers() {
         let told = told(strangers);
         if !told.is_empty() {
@@ -135,7 +139,8 @@ fn update(update: &Value) -> String {
     let mut out = folded("  ", 4, &line);
     if let Some(trouble) = update["trouble"].as_str() {
         let print = update["key_print"].as_str().unwrap_or_default();
-        out += &folded("  ", 4, &format!("{trouble}. This end's key shows as {print}, and so must the other's"));
+        out +=
+            &folded("  ", 4, &format!("{trouble}. This end's key shows as {print}, and so must the other's"));
     } else if let Some(print) = update["key_print"].as_str() {
         out += &folded("  ", 4, &format!("key {print}"));
     }

@@ -171,18 +171,13 @@ fn stock_clients_tell_where_they_are() -> Result<(), LabError> {
     ping(&world.box_, Broker::WEB.into(), 20)?;
     let counted = carried(&story.bridge("box"));
     assert!(counted >= 40, "{counted} packets of the box");
-    let (meanwhile, download) = download_during(
-        &world.shed,
-        &world.web,
-        Broker::WEB.into(),
-        world.directory(),
-        || {
+    let (meanwhile, download) =
+        download_during(&world.shed, &world.web, Broker::WEB.into(), world.directory(), || {
             world.move_shed(first, second)?;
             let told = story.ddclient()?;
             assert!(told.contains("good: IP address set to 203.0.113.77"), "{told}");
             story.follows(&second.to_string())
-        },
-    )?;
+        })?;
     assert!(download.intact && meanwhile < download.bytes, "{download:?}, {meanwhile} bytes before the move");
     assert!(carried(&story.bridge("box")) >= counted, "the box's counters go on");
 
@@ -254,6 +249,44 @@ fn by_tls(story: &Story) -> Result<(), LabError> {
     let told = story.inadyn("203.0.113.77")?;
     assert!(told.contains("good 203.0.113.77"), "{told}");
     story.follows("203.0.113.77")
+}
+
+/// Ten changes of one client's endpoint; another one's pings lose nothing, and its counters go on.
+#[test]
+fn a_client_that_moves_disturbs_no_other() -> Result<(), LabError> {
+    let Some(_turn) = turn("a_client_that_moves_disturbs_no_other") else { return Ok(()) };
+    let story = Story::begin()?;
+    let Story { world, straddle, .. } = &story;
+    let hosts = [&world.vps, &world.box_];
+    let running: Vec<Process> = hosts.iter().map(|host| straddle.on(host).run()).collect::<Result<_, _>>()?;
+    let first = || ping(&world.box_, Broker::WEB.into(), 1).ok().filter(|ping| ping.complete());
+    wait::until("the box to reach the web", LONG, first)?;
+    let before = carried(&story.bridge("box"));
+    let web = Broker::WEB.to_string();
+    let lost = std::thread::scope(|scope| -> Result<String, LabError> {
+        let words = ["ping", "-n", "-q", "-c", "2000", "-i", "0.002", "-W", "2", &web];
+        let pinging = scope.spawn(move || world.box_.try_run(&words));
+        for number in 0..10 {
+            let address = format!("203.0.113.{}", 100 + number % 2);
+            let url = format!("http://192.0.2.10:8080/nic/update?hostname=shed&myip={address}");
+            assert_eq!(story.curl(&url, &format!("ann:{KEY}"), &[])?, format!("good {address}"));
+            wait::until("the vps to follow", LONG, || {
+                (story.remote() == Some(address.clone())).then_some(())
+            })?;
+        }
+        match pinging.join() {
+            Ok(said) => Ok(said?.stdout),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })?;
+    assert!(lost.contains(" 2000 received, 0% packet loss"), "{lost}");
+    let carried = carried(&story.bridge("box")) - before;
+    assert!(carried >= 4000, "{carried} packets of the box");
+    for (host, process) in hosts.iter().zip(running) {
+        straddle.on(host).down()?;
+        process.ends(LONG)?;
+    }
+    Ok(())
 }
 
 /// A signed update with the wrong key is met with silence; both ends say what to look at.

@@ -405,7 +405,8 @@ fn two_ways_to_tell() {
     };
     let listen = ["127.0.0.1:0".parse().unwrap()];
     let by_http =
-        http::Server::begin(&listen, http::Transport::Plain, vec![expected], server.endpoints.clone()).unwrap();
+        http::Server::begin(&listen, http::Transport::Plain, vec![expected], server.endpoints.clone())
+            .unwrap();
     let mut by_hand = ByHand::new("box", 8, at(&server), AHEAD);
     let known = || server.endpoints.all().get("box").copied();
     let ask = |address: &str| {

@@ -78,7 +78,8 @@ fn a_server_listens_before_its_address_is_there() {
     let listen = SocketAddr::new(address(B), 4646);
     let endpoints = Arc::new(Endpoints::new([]).unwrap());
     let expected = Expected { bridge: "home".into(), key: key(7), version: Version::V6 };
-    let _server = host.inside(|| Server::begin(&[listen], vec![expected], endpoints.clone()).unwrap()).unwrap();
+    let _server =
+        host.inside(|| Server::begin(&[listen], vec![expected], endpoints.clone()).unwrap()).unwrap();
     host.ip(&format!("addr add {A}/128 dev lo\naddr add {B}/128 dev lo")).unwrap();
     let begin = || Client::begin("home", key(7), listen, Timing::default()).unwrap();
     let client = host.inside(begin).unwrap();

@@ -151,7 +151,8 @@ impl<'a> Desk<'a> {
         self.send(device, arena);
         let mut whole = std::mem::take(&mut self.whole);
         let length = copy(&mut parts, inner, &mut whole);
-        let result = self.oversized(device, whole.get(..length).unwrap_or(&[]), ((place, carrier), outer), mtu, tun);
+        let result =
+            self.oversized(device, whole.get(..length).unwrap_or(&[]), ((place, carrier), outer), mtu, tun);
         self.whole = whole;
         result
     }
@@ -254,11 +255,7 @@ impl Parting {
     fn parcel<'a>(&'a self, carrier: &'a Shared, arena: &'a [u8]) -> Parcel<'a> {
         let header = self.header.get(..self.header_len).unwrap_or(&[]);
         let payload = arena.get(self.payload.clone()).unwrap_or(&[]);
-        Parcel {
-            to: Some(&carrier.to),
-            parts: [self.prefix.as_bytes(), header, payload],
-            class: self.class,
-        }
+        Parcel { to: Some(&carrier.to), parts: [self.prefix.as_bytes(), header, payload], class: self.class }
     }
 }
 

@@ -88,7 +88,8 @@ impl Server {
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>();
         let addresses = addresses.map_err(Error::call("socket's address"))?;
         let book = Book::new(Tagger::new()?, &expected, endpoints);
-        let tunnels = expected.into_iter().map(|Expected { bridge, .. }| Told { bridge, tally: Tally::new() });
+        let tunnels =
+            expected.into_iter().map(|Expected { bridge, .. }| Told { bridge, tally: Tally::new() });
         let shared = Arc::new(Shared { tunnels: tunnels.collect(), strangers: Tally::new() });
         let limit = Limit::new(Bucket::new(ONE.0, ONE.1), Bucket::new(ALL.0, ALL.1));
         let connections = Vec::new();

@@ -76,7 +76,10 @@ pub(in crate::model) fn servers(config: &Config, found: &mut Vec<Diagnostic>) ->
         let mut named = config.tunnels6.iter().filter_map(|entry| entry.server.as_ref());
         named.any(|server| server.value == host.name.value)
     };
-    let without = |host: &&config::Host| !host.keys.iter().any(|key| key == "update-url") && serves(host);
+    let without = |host: &&config::Host| {
+        let certified = host.certificate.is_some() || host.certificate_key.is_some();
+        certified && !host.keys.iter().any(|key| key == "update-url") && serves(host)
+    };
     for host in config.hosts.iter().filter(without) {
         let unused = [("certificate", &host.certificate), ("certificate-key", &host.certificate_key)];
         for (key, file) in unused.into_iter().filter_map(|(key, file)| Some((key, file.as_ref()?))) {
