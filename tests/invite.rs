@@ -108,7 +108,7 @@ fn mistakes_are_told_with_what_to_write() {
     no(&["bix"], &["bix is no tunnel6 and no client of one", "write one of its names: tunnel6-box, shed"]);
     no(&["home"], &["home is no tunnel6", "tunnel6-box, shed"]);
     no(&["web"], &["web is no tunnel6", "copy that"]);
-    no(&["shed", "--as", "netplan"], &["changes", "leave `--as` out"]);
+    no(&["shed", "--as", "netplan"], &["changes", "leave `--as` out for a client with Straddle"]);
     no(&["box", "--as", "windows"], &["iproute2, netplan"]);
     no(&["box", "--json", "--into", "."], &["cannot be used with"]);
     check(

@@ -33,10 +33,14 @@ fn handout(model: &Model, file: &Path, name: &str, format: Format) -> Result<Han
     let invitation = Invitation::to(model, name).ok_or_else(|| unknown(model, file, name))?;
     if !invitation.tells(format) {
         let message = format!(
-            "the IPv4 address of {name}'s client changes, and with {} alone nobody tells the server",
+            "the IPv4 address of {name}'s client changes, and {} can't tell the server",
             format.name()
         );
-        let help = "leave `--as` out: the client needs Straddle; or give it a fixed address in the file";
+        let help = if format == Format::Straddle {
+            "add a `key-file` to the tunnel6, or say by `--as` what the client has"
+        } else {
+            "leave `--as` out for a client with Straddle, or add an `update-key-file` to the tunnel6"
+        };
         return Err(Complaint::Mistake { message, help: help.into() });
     }
     Ok(invitation.handout(format))

@@ -10,7 +10,7 @@
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use straddle_intent::invite::{Format, Http, Invitation};
+use straddle_intent::invite::{Format, Invitation};
 use straddle_intent::model;
 use straddle_lab::host::Host;
 use straddle_lab::probe::{ping, stream};
@@ -155,10 +155,11 @@ fn interfaces(world: &Broker, host: &Host, verb: &str, text: &str) -> Result<(),
 
 /// The text for a client whose address changes.
 fn wandering(format: Format) -> String {
-    let dynamic = "client = \"box\"\nclient-endpoint = \"dynamic\"\nkey-file = \"/box.key\"";
-    let model = model::read(&FILE.replace("client = \"box\"", dynamic)).unwrap();
-    let mut invitation = Invitation::to(&model, "box").unwrap();
-    invitation.http = Some(Http { url: "https://vps.example/nic/update".into(), user: "box".into() });
+    let dynamic = "client = \"box\"\nclient-endpoint = \"dynamic\"\nupdate-key-file = \"/box.key\"";
+    let url = "[host.vps]\nupdate-url = \"http://192.0.2.10\"";
+    let file = FILE.replace("client = \"box\"", dynamic).replace("[host.vps]", url);
+    let model = model::read(&file).unwrap();
+    let invitation = Invitation::to(&model, "box").unwrap();
     let text = invitation.handout(format).text();
     assert!(!text.contains("198.51.100.7"), "{text}");
     text

@@ -50,7 +50,11 @@ fn invited_clients_have_ipv6() -> Result<(), LabError> {
         let tcp = stream(host, &world.web, Broker::WEB.into())?;
         assert_eq!(tcp.map(|tcp| tcp.seen_by_server), Some(address.into()), "{}", host.name());
     }
-    assert!(ping(&world.web, Broker::PC.into(), 10)?.complete(), "so is the LAN of one");
+    // Its router may still be looking whether somebody else has its address there.
+    wait::until("the LAN of one to be reached", Duration::from_secs(15), || {
+        ping(&world.web, Broker::PC.into(), 1).ok().filter(|ping| ping.complete())
+    })?;
+    assert!(ping(&world.web, Broker::PC.into(), 10)?.complete(), "and it stays so");
 
     for ((host, _), (straddle, options)) in clients.iter().zip(invited.iter().zip(as_itself)) {
         straddle.on(host).verb(&[options, &["down"]].concat())?;

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use straddle_intent::invite::{Format, Handout, Http, Invitation};
+use straddle_intent::invite::{Format, Handout, Invitation};
 use straddle_intent::model::{self, Model};
 
 /// The least, everything, an endpoint that changes, and names that no tool may take for more than that.
@@ -20,10 +20,7 @@ fn model() -> Model {
 }
 
 fn invitation<'a>(model: &'a Model, name: &str) -> Invitation<'a> {
-    let mut invitation = Invitation::to(model, name).unwrap();
-    let http = Http { url: format!("https://vps.example/nic/update?hostname={name}"), user: name.into() };
-    invitation.http = (name == "shed").then_some(http);
-    invitation
+    Invitation::to(model, name).unwrap()
 }
 
 fn each(format: Format, mut test: impl FnMut(&str, &Handout)) {
@@ -128,8 +125,11 @@ fn a_straddle_file_says_the_same_of_the_tunnel() {
         let read = read.unwrap_or_else(|found| panic!("{found:?}\n{}", handout.pieces[0].text));
         let known = Invitation::to(&model, name).unwrap();
         let mut whole = model.tunnels6.iter().find(|tunnel| tunnel.name == known.name()).unwrap().clone();
-        // The rest of a pool is the server's.
+        // The rest of a pool is the server's, and a Straddle does not tell it by HTTP.
         whole.pool.clear();
+        whole.http = None;
+        let told = read.tunnels6.first().unwrap();
+        (whole.span, whole.routed_at) = (told.span.clone(), told.routed_at.clone());
         assert_eq!(read.tunnels6, [whole]);
         assert_eq!(read.hosts.len(), 2);
         let backends = [&model, &read].map(|model| {
@@ -161,14 +161,19 @@ fn names_lead_to_tunnels() {
 
 #[test]
 fn an_endpoint_that_changes_is_told() {
-    let model = model();
-    let shed = Invitation::to(&model, "shed").unwrap();
-    let told = invitation(&model, "shed");
+    let whole = model();
+    let keys = ["key-file        = \"/etc/straddle/it's shed.key\"\nupdate-port     = 4647\n"];
+    let by_http = model::read(&FILE.replace(keys[0], "")).unwrap();
+    let signed = model::read(&FILE.replace("update-key-file", "# update-key-file")).unwrap();
     for format in Format::ALL {
-        assert_eq!(shed.tells(*format), *format == Format::Straddle);
-        assert!(told.tells(*format) && invitation(&model, "box").tells(*format));
-        let curl = "#   curl --user shed 'https://vps.example/nic/update?hostname=shed'";
-        has(&told.handout(*format).text(), &[curl]);
+        let straddle = *format == Format::Straddle;
+        assert!(invitation(&whole, "shed").tells(*format) && invitation(&whole, "box").tells(*format));
+        assert_eq!(invitation(&by_http, "shed").tells(*format), !straddle);
+        assert_eq!(invitation(&signed, "shed").tells(*format), straddle);
+        let text = invitation(&whole, "shed").handout(*format).text();
+        let url = "'https://vps.example/nic/update?hostname=shed'";
+        assert_eq!(text.contains(url), !straddle, "{text}");
+        assert_eq!(text.contains("/etc/straddle/shed-http.key"), !straddle, "{text}");
     }
 }
 

@@ -1,13 +1,13 @@
 //! Stanzas of `/etc/network/interfaces`.
 
 use super::quote::shell;
-use super::{FORWARDING, HOP_LIMIT, Handout, Invitation, NOWHERE, Piece};
+use super::{CURL, FORWARDING, HOP_LIMIT, Handout, Invitation, NOWHERE, Piece};
 
 pub(super) fn handout(it: &Invitation<'_>) -> Handout {
     let device = it.device();
     let path = format!("/etc/network/interfaces.d/{device}");
     let then = format!("ifup {device}");
-    let mut text = it.head(&format!("Goes to {path}; then: {then}"));
+    let mut text = it.head(&format!("Goes to {path}; then: {then}")) + &it.telling(CURL);
     let local = it.client4().map(|address| format!("    local {address}\n")).unwrap_or_default();
     text.push_str(&format!(
         "auto {device}\niface {device} inet6 v4tunnel\n    endpoint {}\n{local}    ttl {}\n    mtu {}\n    \

@@ -1,13 +1,14 @@
 //! Commands of `ip`, as a script.
 
 use super::quote::{comment, shell};
-use super::{FORWARDING, HOP_LIMIT, Handout, Invitation, NOWHERE, Piece};
+use super::{CURL, FORWARDING, HOP_LIMIT, Handout, Invitation, NOWHERE, Piece};
 
 pub(super) fn handout(it: &Invitation<'_>) -> Handout {
     let device = it.device();
     let path = format!("{device}.sh");
     let mut text = String::from("#!/bin/sh -e\n");
     text.push_str(&it.head("Paste it into a shell of root's, or run it at each boot: sh FILE"));
+    text.push_str(&it.telling(CURL));
     let local = it.client4().map(|address| format!(" local {address}")).unwrap_or_default();
     let (server4, hops, mtu) = (it.server4, HOP_LIMIT, it.mtu());
     let (client6, server6) = (it.client6(), it.server6());

@@ -26,18 +26,6 @@ pub struct Invitation<'a> {
     server: &'a Host,
     client: &'a Host,
     server4: Ipv4Addr,
-    /// How a client without Straddle tells its endpoint, where the server hears it so.
-    pub http: Option<Http>,
-}
-
-/// How an endpoint that changes is told by HTTP, as to the well-known broker. The key is not written down
-/// here.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Http {
-    /// All of it, such as `https://vps.example/nic/update?hostname=box`.
-    pub url: String,
-    /// The user that goes with the key.
-    pub user: String,
 }
 
 /// A form of the text.
@@ -121,7 +109,7 @@ impl<'a> Invitation<'a> {
         let host = |name: &str| model.hosts.iter().find(|host| host.name == name);
         let Endpoint4::Fixed(server4) = tunnel.server.endpoint else { return None };
         let (server, client) = (host(&tunnel.server.host)?, host(&tunnel.client.host)?);
-        Some(Invitation { tunnel, server, client, server4, http: None })
+        Some(Invitation { tunnel, server, client, server4 })
     }
 
     /// The tunnel's name.
@@ -133,7 +121,9 @@ impl<'a> Invitation<'a> {
     /// Whether the server comes to know where a client of this format is.
     #[must_use]
     pub fn tells(&self, format: Format) -> bool {
-        self.client4().is_some() || self.http.is_some() || format == Format::Straddle
+        let tunnel = self.tunnel;
+        self.client4().is_some()
+            || if format == Format::Straddle { tunnel.update.is_some() } else { tunnel.http.is_some() }
     }
 
     /// The client's complete configuration.
@@ -156,15 +146,19 @@ impl<'a> Invitation<'a> {
             head.push_str(&format!("# {}\n", comment(line)));
         }
         head.push_str(&format!("# IP protocol 41 has to come in from {}.\n", self.server4));
-        if let (None, Some(Http { url, user })) = (self.client4(), &self.http) {
-            let line = format!("curl --user {} {}", shell(user), shell(url));
-            head.push_str(&format!(
-                "# The server has to be told your address, again whenever it changes: by a DDNS\n\
-                # client, or with\n#   {}\n",
-                comment(&line)
-            ));
-        }
         head
+    }
+
+    /// How the client tells its endpoint, where that changes: by this command in front of user and URL.
+    fn telling(&self, command: &str) -> String {
+        let (None, Some(http)) = (self.client4(), &self.tunnel.http) else { return String::new() };
+        let line = format!("{command}{} {}", shell(&http.user), shell(&http.url));
+        format!(
+            "# The server has to be told your address, again whenever it changes: by a DDNS\n\
+            # client, or with\n#   {}\n# The key is what the server has in {}.\n",
+            comment(&line),
+            comment(&http.key_file)
+        )
     }
 
     /// Where the tunnel ends at the client; none where that changes.
@@ -246,6 +240,8 @@ fn called<'a>(model: &'a Model, name: &str) -> Option<&'a Tunnel6> {
 }
 
 const NOWHERE: &str = "What is not in use of it goes nowhere, not back to the server.";
+/// Asks for the key when it is run.
+const CURL: &str = "curl --user ";
 const FORWARDING: &str = "net.ipv6.conf.all.forwarding";
 /// MTU in bytes of a path of which nothing is said.
 const ETHERNET: u32 = 1500;

@@ -1,11 +1,11 @@
 //! netplan's YAML.
 
 use super::quote::double;
-use super::{HOP_LIMIT, Handout, Invitation, NOWHERE, Piece, forwarding};
+use super::{CURL, HOP_LIMIT, Handout, Invitation, NOWHERE, Piece, forwarding};
 
 pub(super) fn handout(it: &Invitation<'_>) -> Handout {
     let path = format!("/etc/netplan/60-{}.yaml", it.device());
-    let mut text = it.head(&format!("Goes to {path}, mode 0600; then: {THEN}"));
+    let mut text = it.head(&format!("Goes to {path}, mode 0600; then: {THEN}")) + &it.telling(CURL);
     let local = it.client4().map_or_else(|| "0.0.0.0".into(), |address| address.to_string());
     text.push_str(&format!(
         "network:\n  version: 2\n  tunnels:\n    {}:\n      mode: sit\n      remote: {}\n      local: {local}\n      \

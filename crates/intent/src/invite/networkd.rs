@@ -1,7 +1,7 @@
 //! Files of systemd-networkd.
 
 use super::quote::comment;
-use super::{HOP_LIMIT, Handout, Invitation, Lan, NOWHERE, Piece, forwarding};
+use super::{CURL, HOP_LIMIT, Handout, Invitation, Lan, NOWHERE, Piece, forwarding};
 
 pub(super) fn handout(it: &Invitation<'_>) -> Handout {
     let mut pieces = vec![netdev(it), network(it)];
@@ -31,7 +31,7 @@ fn netdev(it: &Invitation<'_>) -> Piece {
 
 fn network(it: &Invitation<'_>) -> Piece {
     let path = format!("/etc/systemd/network/60-{}.network", it.device());
-    let mut text = it.head(&format!("Goes to {path}\nThen: {THEN}"));
+    let mut text = it.head(&format!("Goes to {path}\nThen: {THEN}")) + &it.telling(CURL);
     text.push_str(&format!(
         "[Match]\nName={}\n\n[Network]\nAddress={}\nIPv6AcceptRA=no\n\n\
         [Route]\nDestination=::/0\nGateway={}\n",
