@@ -47,7 +47,7 @@ pub(super) fn read(reader: &mut Reader, name: String, section: &Section<'_>) -> 
         gateway4: section.optional(reader, "gateway4", value::ipv4),
         ipv6: section.optional(reader, "ipv6", value::ipv6),
         mtu: section.number(reader, "mtu", 1280..=65535),
-        carrier_backend: section.optional(reader, "carrier-backend", |word| value::one_of(word, BACKENDS)),
+        carrier_backend: section.choice(reader, "carrier-backend", BACKENDS),
         keys: section.keys(),
     }
 }
