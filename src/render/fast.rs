@@ -30,7 +30,11 @@ pub(super) fn status(translator: &Translator, fast: Option<&Counts>, slow: Optio
     }
     for (name, count) in fast.iter().flat_map(|fast| &fast.slow) {
         let meaning = SLOW.iter().find(|(known, _)| known == name).map(|(_, meaning)| *meaning);
-        out += &folded("  ", 4, &format!("left to the slow path for {name} {count}: {}", meaning.unwrap_or_default()));
+        out += &folded(
+            "  ",
+            4,
+            &format!("left to the slow path for {name} {count}: {}", meaning.unwrap_or_default()),
+        );
     }
     if let Some(lost @ 1..) = fast.map(|fast| fast.lost) {
         out += &folded("  ", 4, &format!("lost {lost}: packets ended in the kernel's program"));

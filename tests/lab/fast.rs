@@ -277,13 +277,14 @@ fn a_great_table_is_replaced_under_traffic() -> Result<(), LabError> {
             }
             Ok(count)
         });
-        let replaced = ["2001:db8:b::", "2001:db8:a::"].iter().try_for_each(|others| -> Result<(), LabError> {
-            let former = program(&world.gate, "st-siit");
-            write(others)?;
-            gate.up()?;
-            assert_ne!(program(&world.gate, "st-siit"), former, "another table is another program");
-            Ok(())
-        });
+        let replaced =
+            ["2001:db8:b::", "2001:db8:a::"].iter().try_for_each(|others| -> Result<(), LabError> {
+                let former = program(&world.gate, "st-siit");
+                write(others)?;
+                gate.up()?;
+                assert_ne!(program(&world.gate, "st-siit"), former, "another table is another program");
+                Ok(())
+            });
         over.store(true, Relaxed);
         let count = pinging.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         replaced.and(count)

@@ -107,11 +107,11 @@ const CLAT: Ours = Ours {
     ",
 };
 
-struct World {
-    client: Host,
-    middle: Host,
-    server: Host,
-    guard: Guard,
+pub(super) struct World {
+    pub(super) client: Host,
+    pub(super) middle: Host,
+    pub(super) server: Host,
+    pub(super) guard: Guard,
 }
 
 /// Measures and prints.
@@ -172,7 +172,7 @@ fn one(world: &World, target: &str) -> Result<Vec<f64>, LabError> {
     Ok(figures)
 }
 
-fn build() -> Result<World, LabError> {
+pub(super) fn build() -> Result<World, LabError> {
     let mut guard = Guard::start()?;
     let (client, middle, server) = (guard.host("client")?, guard.host("middle")?, guard.host("server")?);
     for key in ["net/ipv6/conf/all/forwarding", "net/ipv4/ip_forward"] {
@@ -219,6 +219,12 @@ fn build() -> Result<World, LabError> {
     Ok(World { client, middle, server, guard })
 }
 
+/// The translator with a fast path on the middle.
+pub(super) fn fast(middle: &Host) -> Result<Serving, LabError> {
+    let [fast, _] = &MIDDLE;
+    straddle(middle, fast)
+}
+
 /// Ours on a host, served by this process.
 fn straddle(host: &Host, ours: &Ours) -> Result<Serving, LabError> {
     let device = ours.device;
@@ -228,7 +234,8 @@ fn straddle(host: &Host, ours: &Ours) -> Result<Serving, LabError> {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let queues = host.inside(|| straddle_kernel::open_queues(device, processors))?;
     let queues = queues.map_err(|error| LabError::Guard(error.to_string()))?;
-    let config = ours.config().map_err(|error| LabError::Guard(error.to_string()))?;
+    let config =
+        ours.config().ok_or_else(|| LabError::Guard(format!("the tables of {device} are refused")))?;
     if ours.fast {
         let program = Object::FastPath(FastPath::new(device, &config));
         let put = || Live::open().and_then(|mut kernel| kernel.execute(&Step::Create(program)));
@@ -240,14 +247,15 @@ fn straddle(host: &Host, ours: &Ours) -> Result<Serving, LabError> {
 }
 
 impl Ours {
-    fn config(&self) -> Result<Config, Box<dyn std::error::Error>> {
-        let mapping = |[v6, v4]: &[&str; 2]| -> Result<eam::Mapping, std::net::AddrParseError> {
-            let (v6, v4): (Ipv6Addr, Ipv4Addr) = (v6.parse()?, v4.parse()?);
-            Ok(eam::Mapping { v6: v6.into(), v4: v4.into() })
+    fn config(&self) -> Option<Config> {
+        let mapping = |[v6, v4]: &[&str; 2]| -> Option<eam::Mapping> {
+            let (v6, v4): (Ipv6Addr, Ipv4Addr) = (v6.parse().ok()?, v4.parse().ok()?);
+            Some(eam::Mapping { v6: v6.into(), v4: v4.into() })
         };
-        let mappings = self.mappings.iter().map(mapping).collect::<Result<Vec<_>, _>>()?;
-        let pool6 = vec![rfc6052::Prefix::new(self.pool6.parse()?)?];
-        Ok(Config { mode: self.mode, pool6, eam: eam::Table::new(&mappings)?, ..Config::default() })
+        let mappings = self.mappings.iter().map(mapping).collect::<Option<Vec<_>>>()?;
+        let pool6 = vec![rfc6052::Prefix::new(self.pool6.parse().ok()?).ok()?];
+        let eam = eam::Table::new(&mappings).ok()?;
+        Some(Config { mode: self.mode, pool6, eam, ..Config::default() })
     }
 }
 

@@ -74,7 +74,11 @@ fn between(siit: &Siit) -> String {
         1 => "one mapping".to_owned(),
         count => format!("{count} mappings"),
     };
-    if pools.is_empty() { format!(", by {mapped}") } else { format!(", by {} and {mapped}", pools.join(", ")) }
+    if pools.is_empty() {
+        format!(", by {mapped}")
+    } else {
+        format!(", by {} and {mapped}", pools.join(", "))
+    }
 }
 
 /// What is to be said of mappings whose IPv4 side the host reaches by a route of its own.
