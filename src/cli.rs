@@ -65,6 +65,16 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Looks for known traps on this host, whoever set it up, and names the cure; changes nothing
+    ///
+    /// Needs no file: what it finds may have been typed by hand, or be the work of another program. Each trap has
+    /// what it does to packets, what was seen that tells so, and commands that mend it until the next boot. No
+    /// command is run.
+    Doctor {
+        /// The same as data
+        #[arg(long)]
+        json: bool,
+    },
     /// Makes a key for two hosts of which one tells the other where it is; prints it, or writes FILE
     Key {
         /// A new file, readable by its owner alone; copy it to the other host
@@ -325,7 +335,7 @@ Exit codes:
   0  done
   1  something failed; the host is as it was before
   2  a mistake in the command line or in the file; nothing was touched
-  3  status: a bridge is not in step; lab: a check failed
+  3  status: a bridge is not in step; lab: a check failed; doctor: a trap
   4  something is in the way (an object of somebody else, your own session);
      nothing was touched
   5  something failed, and the host is not as it was: what is left is listed";

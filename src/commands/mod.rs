@@ -3,6 +3,7 @@
 mod addr;
 mod check;
 mod choices;
+mod doctor;
 mod down;
 mod key;
 mod lab;
@@ -36,6 +37,7 @@ pub(crate) fn run(cli: &Cli) -> Ended {
         Command::Run { force } => run::run(place, force.force),
         Command::Down => down::down(place),
         Command::Status { json } => status::status(place, *json),
+        Command::Doctor { json } => doctor::doctor(*json),
         Command::Key { file } => key::key(file.as_deref()),
         Command::Lab(options) => lab::lab(options),
         Command::Addr(question) => addr::addr(place, question),

@@ -2,6 +2,7 @@
 
 mod addr;
 mod complaint;
+mod doctor;
 mod fast;
 mod plan;
 mod relay;
@@ -10,6 +11,7 @@ mod translate;
 
 pub(crate) use addr::{addr, addr_json};
 pub(crate) use complaint::{complaint, warning};
+pub(crate) use doctor::{traps, traps_json};
 pub(crate) use plan::{in_step, needs_serving, plan, plan_json, prefixes, taking};
 pub(crate) use relay::{alert, draining};
 pub(crate) use status::{status, status_json};

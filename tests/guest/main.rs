@@ -5,6 +5,9 @@
 mod borrow;
 #[path = "../common/choice.rs"]
 mod choice;
+#[path = "../common/doctor.rs"]
+mod common_doctor;
+mod doctor;
 mod hand;
 mod interop;
 mod jool;

@@ -9,8 +9,11 @@ mod carrier;
 #[path = "../common/choice.rs"]
 mod choice;
 mod clat;
+#[path = "../common/doctor.rs"]
+mod common_doctor;
 mod crash;
 mod deal;
+mod doctor;
 mod fast;
 mod foreign;
 mod guard;
