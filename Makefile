@@ -16,7 +16,7 @@ bench: deps             ## ours, plain forwarding and others in turn: medians an
 	cargo build --release
 	cargo run --release --package xtask -- bench
 
-bench-guest: deps       ## the kernel's carriers, ours and plain forwarding, in the emulated machine
+bench-guest: deps       ## the kernel's carriers, and Jool, beside ours and plain forwarding, in the emulated machine
 	cargo xtask bench-guest
 
 deps:                   ## installs what the lab and the tests use, where it is missing

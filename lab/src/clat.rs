@@ -3,6 +3,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
+use crate::fast::FastPath;
 use crate::host::Host;
 use crate::names::NAME;
 use crate::probe::{Serving, Watch, ping};
@@ -70,8 +71,8 @@ pub struct ClatOptions {
     pub variant: ClatVariant,
     /// TAYGA in straddle's place, set up by hand: it shows that the world is right.
     pub by_hand: bool,
-    /// The slow path alone.
-    pub slow: bool,
+    /// Who translates plain packets.
+    pub fast_path: FastPath,
     /// Leave the world standing, with IPv4.
     pub keep: bool,
     /// Who is the NAT64.
@@ -90,9 +91,8 @@ pub fn clat(
 ) -> Result<Report, LabError> {
     progress("building the world");
     let world = Access::build(options.variant.network(options.nat64))?;
-    let path = if options.slow { "off" } else { "auto" };
-    let file = format!("{}fast-path = \"{path}\"\n", options.variant.config(world.vm6()));
-    let straddle = Straddle::within(world.directory(), straddle_exe, &file)?;
+    let file = options.variant.config(world.vm6());
+    let straddle = Straddle::within(world.directory(), straddle_exe, &options.fast_path.config(&file))?;
 
     progress("asking without a translator");
     let before = ask(&world, options)?;
@@ -101,7 +101,10 @@ pub fn clat(
 
     progress("a CLAT on the VM: asking again");
     let running = up(&world, &straddle, options)?;
-    let mut checks = compare(before, ask(&world, options)?);
+    let parts = (file.as_str(), world.directory(), straddle_exe);
+    let (after, switched) = options.fast_path.meanwhile(parts, &world.vm, || ask(&world, options))?;
+    let mut checks = compare(before, after);
+    checks.extend(options.fast_path.check(switched));
     if options.by_hand {
         checks.push(reachable(watch)?);
         return Ok(page(options, checks, None));

@@ -2,6 +2,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::fast::FastPath;
 use crate::probe::{Serving, Watch};
 use crate::process::Process;
 use crate::question::{self, Finding, Pace, Strangers, Task, Way, compare};
@@ -16,8 +17,8 @@ use crate::{LabError, Peer};
 pub struct SiitOptions {
     /// TAYGA in straddle's place, set up by hand: it shows that the world is right.
     pub by_hand: bool,
-    /// The slow path alone.
-    pub slow: bool,
+    /// Who translates plain packets.
+    pub fast_path: FastPath,
     /// Leave the world standing, with the translator.
     pub keep: bool,
     /// The translator in front of the host behind the data centre.
@@ -48,7 +49,7 @@ pub fn siit(
 ) -> Result<Report, LabError> {
     progress("building the world");
     let world = DataCentre::build(options.peer)?;
-    let straddle = Straddle::within(world.directory(), straddle_exe, &config(options))?;
+    let straddle = Straddle::within(world.directory(), straddle_exe, &options.fast_path.config(SIIT_CONFIG))?;
 
     progress("asking without a translator");
     let before = ask(&world, options, Pace::Together)?;
@@ -57,7 +58,11 @@ pub fn siit(
 
     progress("a translator on the gate: asking again");
     let running = up(&world, &straddle, options)?;
-    let mut checks = compare(before, ask(&world, options, Pace::OneByOne)?);
+    let parts = (SIIT_CONFIG, world.directory(), straddle_exe);
+    let asking = || ask(&world, options, Pace::OneByOne);
+    let (after, switched) = options.fast_path.meanwhile(parts, &world.gate, asking)?;
+    let mut checks = compare(before, after);
+    checks.extend(options.fast_path.check(switched));
     if options.by_hand {
         checks.push(reachable(watch)?);
         return Ok(page(options, checks, None));
@@ -71,11 +76,6 @@ pub fn siit(
     checks.push(world.gate.without(straddle_exe)?);
     let kept = if options.keep { Some(keep(world, &straddle, options)?) } else { None };
     Ok(page(options, checks, kept))
-}
-
-fn config(options: &SiitOptions) -> String {
-    let path = if options.slow { "off" } else { "auto" };
-    format!("{SIIT_CONFIG}fast-path = \"{path}\"\n")
 }
 
 fn up(world: &DataCentre, straddle: &Straddle, options: &SiitOptions) -> Result<Process, LabError> {

@@ -26,14 +26,17 @@ struct Section {
 }
 
 impl HostState {
-    /// Reads it: links, addresses in their order, routes of all tables, rules in their order,
+    /// Reads it: links, their filters, addresses in their order, routes of all tables, rules in their order,
     /// permanent and proxy neighbours, next hops, the nft ruleset, every `net.*` sysctl.
     ///
     /// # Errors
     /// When a tool fails or a sysctl cannot be listed.
     pub fn read(host: &Host) -> Result<HostState, LabError> {
+        let links = host.ip_json("-details link show")?;
+        let filters = host.direct(&["tc", "-batch", "-"], &line::questions_for_filters(&links))?;
         let mut sections = vec![
-            section("link", line::links(&host.ip_json("-details link show")?)),
+            section("link", line::links(&links)),
+            section("filter", filters.stdout.lines().map(line::without_program).collect()),
             section("address", line::addresses(&host.ip_json("-details address show")?)),
             section("address protocol", address::protocols(host)?),
         ];

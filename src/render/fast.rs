@@ -25,12 +25,16 @@ pub(super) fn status(translator: &Translator, fast: Option<&Counts>, slow: Optio
         let by_us = slow.map(|slow| traffic("slow", number(slow, "packets"), number(slow, "bytes")));
         let both: Vec<String> = by_kernel.into_iter().chain(by_us).collect();
         if !both.is_empty() {
-            out += &folded("  ", 4, &format!("{words}: {}", both.join("; ")));
+            out += &folded("  ", 4, &format!("translated, {words}: {}", both.join("; ")));
         }
     }
     for (name, count) in fast.iter().flat_map(|fast| &fast.slow) {
         let meaning = SLOW.iter().find(|(known, _)| known == name).map(|(_, meaning)| *meaning);
-        out += &folded("  ", 4, &format!("slow for {name} {count}: {}", meaning.unwrap_or_default()));
+        out += &folded(
+            "  ",
+            4,
+            &format!("left to the slow path for {name} {count}: {}", meaning.unwrap_or_default()),
+        );
     }
     if let Some(lost @ 1..) = fast.map(|fast| fast.lost) {
         out += &folded("  ", 4, &format!("lost {lost}: packets ended in the kernel's program"));

@@ -15,13 +15,13 @@ use straddle_lab::process::Process;
 use straddle_lab::state::HostState;
 use straddle_lab::straddle::Straddle;
 use straddle_lab::world::{Access, Network};
-use straddle_lab::{ClatOptions, ClatVariant, LabError, clat, wait};
+use straddle_lab::{ClatOptions, ClatVariant, FastPath, LabError, clat, wait};
 
 use crate::{exe, good, same, turn};
 
 fn ipv4(variant: ClatVariant) {
     let mut stages = Vec::new();
-    let options = ClatOptions { variant, ..ClatOptions::default() };
+    let options = ClatOptions { variant, fast_path: FastPath::Require, ..ClatOptions::default() };
     let report = clat(&options, exe(), &mut |stage| stages.push(stage.to_owned())).unwrap();
     good(&report);
     assert!(!stages.is_empty(), "progress is told");
@@ -51,12 +51,22 @@ fn a_vm_has_ipv4_by_a_routed_prefix() {
     ipv4(ClatVariant::Routed);
 }
 
+fn by(fast_path: FastPath) {
+    let options = ClatOptions { variant: ClatVariant::Pref64, fast_path, ..ClatOptions::default() };
+    good(&clat(&options, exe(), &mut |_| ()).unwrap());
+}
+
 /// Without the kernel's help.
 #[test]
 fn a_vm_has_ipv4_by_the_slow_path() {
     let Some(_turn) = turn("a_vm_has_ipv4_by_the_slow_path") else { return };
-    let options = ClatOptions { variant: ClatVariant::Pref64, slow: true, ..ClatOptions::default() };
-    good(&clat(&options, exe(), &mut |_| ()).unwrap());
+    by(FastPath::Off);
+}
+
+#[test]
+fn a_vm_has_ipv4_while_the_paths_change_places() {
+    let Some(_turn) = turn("a_vm_has_ipv4_while_the_paths_change_places") else { return };
+    by(FastPath::Switched);
 }
 
 /// Somebody deletes the default route: it comes back. And whoever only waits costs nothing.

@@ -3,6 +3,8 @@
 //! ```text
 //!  inet ── switch ── lender      one of the two is killed, and killed, and killed;
 //!    └───────────── borrower     several such worlds side by side
+//!
+//!  client ── inet ── gate ── …   the same of a translator
 //! ```
 //!
 //! strace kills before the call is made, so a kill at the K-th leaves what K - 1 have done. It counts
@@ -17,8 +19,8 @@ use std::thread;
 use straddle_lab::host::Host;
 use straddle_lab::state::HostState;
 use straddle_lab::straddle::{Installed, Straddle};
-use straddle_lab::world::{World, WorldOptions};
-use straddle_lab::{Carrier, LabError, Output};
+use straddle_lab::world::{DataCentre, World, WorldOptions};
+use straddle_lab::{Carrier, LabError, Output, Peer, SIIT_CONFIG};
 
 use crate::{exe, same, same_up, turn};
 
@@ -173,6 +175,18 @@ fn a_lender_survives_kill_9_at_every_step() -> Result<(), LabError> {
 fn a_borrower_survives_kill_9_at_every_step() -> Result<(), LabError> {
     let Some(_turn) = turn("a_borrower_survives_kill_9_at_every_step") else { return Ok(()) };
     every_kill_is_survived(|| borrow(|world| &world.borrower))
+}
+
+/// A translator whose plain packets the kernel translates: a filter and its program are among the steps.
+#[test]
+fn a_gate_survives_kill_9_at_every_step() -> Result<(), LabError> {
+    let Some(_turn) = turn("a_gate_survives_kill_9_at_every_step") else { return Ok(()) };
+    every_kill_is_survived(|| {
+        let world = DataCentre::build(Peer::Tayga)?;
+        let file = format!("{SIIT_CONFIG}fast-path = \"require\"\n");
+        let straddle = Straddle::within(world.directory(), exe(), &file)?;
+        Ok(Stage { host: world.gate.clone(), world: Box::new(world), straddle })
+    })
 }
 
 #[test]

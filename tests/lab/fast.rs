@@ -4,8 +4,9 @@
 //!  client ── inet ── gate ── core ── server      bytes flow from the client to the server all the time
 //! ```
 
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
@@ -97,12 +98,25 @@ fn program(host: &Host, device: &str) -> Option<u32> {
     words.nth(1)?.parse().ok()
 }
 
-fn has_ended(world: &DataCentre, program: u32) -> Result<(), LabError> {
-    let number = program.to_string();
-    wait::until("the program to end", LIMIT, || {
-        let shown = world.gate.try_run(&["bpftool", "prog", "show", "id", &number]).ok()?;
-        (!shown.status.success()).then_some(())
-    })
+/// The numbers of a program's maps.
+fn maps(host: &Host, program: u32) -> Result<Vec<u64>, LabError> {
+    let shown = host.run(&["bpftool", "--json", "prog", "show", "id", &program.to_string()])?.stdout;
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    Ok(shown["map_ids"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_u64).collect())
+}
+
+/// Waits until the kernel has neither the program nor its maps any more.
+fn has_ended(host: &Host, program: u32, maps: &[u64]) -> Result<(), LabError> {
+    assert!(maps.len() > 2, "constants, counters and tables: {maps:?}");
+    let programs = [("prog", u64::from(program))];
+    for (kind, number) in programs.into_iter().chain(maps.iter().map(|map| ("map", *map))) {
+        let number = number.to_string();
+        wait::until(&format!("{kind} {number} to end"), LIMIT, || {
+            let shown = host.try_run(&["bpftool", kind, "show", "id", &number]).ok()?;
+            (!shown.status.success()).then_some(())
+        })?;
+    }
+    Ok(())
 }
 
 /// How many packets the fast path and the slow one have translated, both ways.
@@ -125,6 +139,9 @@ fn bytes_flow_on_when_their_process_is_killed() -> Result<(), LabError> {
     let gate = straddle.on(&world.gate);
     let running = gate.run()?;
     let first = program(&world.gate, "st-siit").expect("a program");
+    let its_maps = maps(&world.gate, first)?;
+    let won = state.difference(&HostState::read(&world.gate)?);
+    assert!(won.iter().any(|line| line.starts_with("+ filter: ")), "the filter is looked at: {won:#?}");
     while_bytes_flow(&world, |flow| {
         flow.goes_on("with both")?;
         // Dropped is killed.
@@ -144,7 +161,7 @@ fn bytes_flow_on_when_their_process_is_killed() -> Result<(), LabError> {
     })?;
     gate.down()?;
     same("after down", &state, &world.gate);
-    has_ended(&world, first)
+    has_ended(&world.gate, first, &its_maps)
 }
 
 #[test]
@@ -161,13 +178,14 @@ fn the_two_paths_change_places_while_bytes_flow() -> Result<(), LabError> {
         assert!(fast > 99 * slow, "{fast} packets went fast and {slow} slow");
 
         let before = program(&world.gate, "st-siit").expect("a program");
+        let its_maps = maps(&world.gate, before)?;
         write("off")?;
         gate.up()?;
         assert_eq!(program(&world.gate, "st-siit"), None);
         flow.goes_on("slow")?;
         let (fast, slow) = translated(&gate)?;
         assert!(fast == 0 && slow > 1000, "{fast} packets went fast and {slow} slow");
-        has_ended(&world, before)?;
+        has_ended(&world.gate, before, &its_maps)?;
 
         write("require")?;
         gate.up()?;
@@ -220,4 +238,60 @@ fn a_discovered_prefix_reaches_the_program() -> Result<(), LabError> {
     assert_eq!(vm.json("status")?["well"], true);
     vm.down()?;
     again.ends(LIMIT)
+}
+
+/// A file with the server's mapping and 100,000 others, whose IPv6 addresses begin so.
+fn great_table(others: &str) -> String {
+    let plain = "eam = [[\"2001:db8:3::/120\", \"203.0.113.0/24\"]]\n";
+    let mut text = config("require");
+    let mut eam = String::from("eam = [[\"2001:db8:3::a\", \"203.0.113.10\"]");
+    for number in 0..100_000_u32 {
+        let four = Ipv4Addr::from(u32::from(Ipv4Addr::new(20, 0, 0, 0)) + number);
+        let (upper, lower) = (number >> 16, number & 0xffff);
+        let _ = write!(eam, ",\n[\"{others}{upper:x}:{lower:x}\", \"{four}\"]");
+    }
+    eam += "]\n";
+    assert!(text.contains(plain));
+    text = text.replace(plain, &eam);
+    text
+}
+
+/// Each mapping becomes another one, but for the server's: nobody who talks with it notices.
+#[test]
+fn a_great_table_is_replaced_under_traffic() -> Result<(), LabError> {
+    let Some(_turn) = turn("a_great_table_is_replaced_under_traffic") else { return Ok(()) };
+    let world = DataCentre::build(Peer::Tayga)?;
+    let write = |others: &str| Straddle::within(world.directory(), exe(), &great_table(others));
+    let straddle = write("2001:db8:a::")?;
+    let gate = straddle.on(&world.gate);
+    let running = gate.run()?;
+    assert!(ping(&world.client, DataCentre::SERVER.into(), 3)?.complete());
+    let (over, before) = (AtomicBool::new(false), translated(&gate)?);
+    let pings = thread::scope(|scope| -> Result<u32, LabError> {
+        let pinging = scope.spawn(|| -> Result<u32, LabError> {
+            let mut count = 0;
+            while !over.load(Relaxed) {
+                let answered = ping(&world.client, DataCentre::SERVER.into(), 100)?;
+                assert!(answered.complete(), "{answered:?}");
+                count += answered.received;
+            }
+            Ok(count)
+        });
+        let replaced =
+            ["2001:db8:b::", "2001:db8:a::"].iter().try_for_each(|others| -> Result<(), LabError> {
+                let former = program(&world.gate, "st-siit");
+                write(others)?;
+                gate.up()?;
+                assert_ne!(program(&world.gate, "st-siit"), former, "another table is another program");
+                Ok(())
+            });
+        over.store(true, Relaxed);
+        let count = pinging.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        replaced.and(count)
+    })?;
+    let after = translated(&gate)?;
+    assert_eq!(after.1, before.1, "none went slow");
+    assert!(after.0 >= before.0 + 2 * u64::from(pings), "{pings} pings: {before:?}, then {after:?}");
+    gate.down()?;
+    running.ends(LIMIT)
 }

@@ -15,7 +15,7 @@ use straddle_lab::probe::{download, ping};
 use straddle_lab::state::HostState;
 use straddle_lab::straddle::Straddle;
 use straddle_lab::world::DataCentre;
-use straddle_lab::{LabError, Peer, SIIT_CONFIG, SiitOptions, siit, wait};
+use straddle_lab::{FastPath, LabError, Peer, SIIT_CONFIG, SiitOptions, siit, wait};
 
 use crate::{exe, good, same, turn};
 
@@ -23,7 +23,8 @@ use crate::{exe, good, same, turn};
 fn a_data_centre_is_reached_through_its_gate() {
     let Some(_turn) = turn("a_data_centre_is_reached_through_its_gate") else { return };
     let mut stages = Vec::new();
-    let report = siit(&SiitOptions::default(), exe(), &mut |stage| stages.push(stage.to_owned())).unwrap();
+    let options = SiitOptions { fast_path: FastPath::Require, ..SiitOptions::default() };
+    let report = siit(&options, exe(), &mut |stage| stages.push(stage.to_owned())).unwrap();
     good(&report);
     assert!(!stages.is_empty(), "progress is told");
 }
@@ -32,7 +33,16 @@ fn a_data_centre_is_reached_through_its_gate() {
 #[test]
 fn a_data_centre_is_reached_by_the_slow_path() {
     let Some(_turn) = turn("a_data_centre_is_reached_by_the_slow_path") else { return };
-    good(&siit(&SiitOptions { slow: true, ..SiitOptions::default() }, exe(), &mut |_| ()).unwrap());
+    let options = SiitOptions { fast_path: FastPath::Off, ..SiitOptions::default() };
+    good(&siit(&options, exe(), &mut |_| ()).unwrap());
+}
+
+/// Who is asked notices nothing of who answers.
+#[test]
+fn a_data_centre_is_reached_while_the_paths_change_places() {
+    let Some(_turn) = turn("a_data_centre_is_reached_while_the_paths_change_places") else { return };
+    let options = SiitOptions { fast_path: FastPath::Switched, ..SiitOptions::default() };
+    good(&siit(&options, exe(), &mut |_| ()).unwrap());
 }
 
 /// The same questions, answered by a translator that is not ours: what fails with ours alone is ours.

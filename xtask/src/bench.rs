@@ -4,12 +4,14 @@
 mod borrow;
 mod callers;
 mod iperf;
+mod jool;
 mod relay;
 mod table;
 mod translate;
 mod tunnel6;
 
 pub(crate) use borrow::{PLAIN, plain};
+pub(crate) use jool::bench as jool;
 
 use crate::Done;
 

@@ -1,5 +1,5 @@
-//! `make bench-guest`: the two makes of a carrier beside plain forwarding, on Debian's stock kernel in
-//! the emulated machine.
+//! `make bench-guest`: the two makes of a carrier beside plain forwarding, and a translator's fast path beside
+//! Jool, on Debian's stock kernel in the emulated machine. `cargo xtask bench-guest carriers | jool` measures one.
 //!
 //! ```text
 //!  client ── inet ── switch ── lender     plain     IPv6, forwarded by inet, lender and inet
@@ -22,6 +22,7 @@ use crate::Done;
 const ROUNDS: usize = 5;
 const LOADS: [(Load, &str); 2] = [(Load::Tcp, "TCP, one flow"), (Load::SmallUdp, "UDP, 64 bytes")];
 const KINDS: [Carrier; 2] = [Carrier::Ip6gre, Carrier::Ip4ip6];
+
 /// Builds what runs inside, and boots it.
 pub fn boot() -> Done {
     let run = |program: &str, words: &[&str]| -> Done {
@@ -29,8 +30,15 @@ pub fn boot() -> Done {
         let status = status.map_err(|error| format!("{program}: {error}"))?;
         if status.success() { Ok(()) } else { Err(format!("{program} {}: {status}", words.join(" "))) }
     };
+    let inside = |task: &str| format!("./target/release/xtask {task}");
+    let tasks = match std::env::args().nth(2).as_deref() {
+        None => vec![inside("bench-carriers"), inside("bench-jool")],
+        Some("carriers") => vec![inside("bench-carriers")],
+        Some("jool") => vec![inside("bench-jool")],
+        Some(_) => return Err("usage: cargo xtask bench-guest [carriers | jool]".into()),
+    };
     run("cargo", &["build", "--release", "--package", "straddle", "--package", "xtask"])?;
-    run("./scripts/guest", &["./target/release/xtask", "bench-carriers"])
+    run("./scripts/guest", &[&tasks.join(" && ")])
 }
 
 /// One way: for each load the figures of its rounds, Mbit/s of payload received.

@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         "bench" => bench::bench(),
         "bench-guest" => bench_guest::boot(),
         "bench-carriers" => bench_guest::carriers(),
+        "bench-jool" => bench::jool(),
         _ => Err("usage: cargo xtask tidy | ci | guest | bench | bench-guest".into()),
     };
     match done {

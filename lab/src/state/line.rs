@@ -21,6 +21,15 @@ fn properties(of: &str, object: &Map<String, Value>, lines: &mut Vec<String>) {
     }
 }
 
+/// What `tc -batch` is to be asked for the filters of all links.
+pub(super) fn questions_for_filters(answer: &Value) -> String {
+    let question = |link| {
+        let dev = name(link);
+        format!("filter show dev {dev} ingress\nfilter show dev {dev} egress\n")
+    };
+    objects(answer).map(question).collect()
+}
+
 /// One line per address, in the kernel's order, with its link's name.
 pub(super) fn addresses(answer: &Value) -> Vec<String> {
     let of_link = |link| {
@@ -38,10 +47,20 @@ pub(super) fn ruleset(answer: &Value) -> Vec<String> {
 
 /// A line of `ip route` without the remaining lifetime.
 pub(super) fn without_lifetime(line: &str) -> String {
+    without(line, "expires")
+}
+
+/// A line of `tc filter` without the number of the program.
+pub(super) fn without_program(line: &str) -> String {
+    without(line, "id")
+}
+
+/// A line without this word and the one behind it.
+fn without(line: &str, unwanted: &str) -> String {
     let mut words = line.split_whitespace();
     let mut kept = Vec::new();
     while let Some(word) = words.next() {
-        if word == "expires" {
+        if word == unwanted {
             words.next();
         } else {
             kept.push(word);

@@ -54,6 +54,35 @@ pub(super) fn measure(
     measure_at(hosts, (target, 5201), load, direction)
 }
 
+/// The same, and what a gigabyte of it cost, or a packet where packets are counted: seconds, or microseconds, of
+/// all processors together, the load generator's and the sink's own among them.
+pub(super) fn measure_with_cost(
+    hosts: Pair<'_>,
+    target: &str,
+    load: Load,
+    direction: Direction,
+) -> Result<[f64; 2], LabError> {
+    let before = busy()?;
+    let rate = measure(hosts, target, load, direction)?;
+    let spent = busy()? - before;
+    // What was sent in the one second: Gbit, or thousands of packets.
+    let cost = match load {
+        Load::Tcp(_) => spent / (rate / 8.0),
+        Load::Udp => spent * 1e6 / (rate * 1e3),
+    };
+    Ok([rate, cost])
+}
+
+/// Seconds that this machine's processors have worked so far (`/proc/stat`, in hundredths).
+fn busy() -> Result<f64, LabError> {
+    let text = std::fs::read_to_string("/proc/stat")
+        .map_err(|source| LabError::Io { doing: "reading /proc/stat".into(), source })?;
+    let all = text.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    // Idle, waiting for a disk, stolen, and what guests' time is counted in twice.
+    let working = all.enumerate().filter(|(column, _)| !matches!(column, 3 | 4 | 7..));
+    Ok(working.filter_map(|(_, ticks)| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0)
+}
+
 /// The same at another port than the server's own: that of a relay.
 pub(super) fn measure_at(
     hosts: Pair<'_>,

@@ -1,13 +1,15 @@
-//! A translator against plain forwarding and TAYGA.
+//! A translator's two paths, plain forwarding and TAYGA; and a CLAT before such a translator.
 //!
 //! ```text
-//!  client ────────── middle ────────── server      plain     IPv6, forwarded
+//!  client ───────── middle ────────── server      plain     IPv6, forwarded
 //!  2001:db8:c::10    │                 IPv4, and    fast      through 2001:db8:64::/96
-//!  IPv6 only         ├─ st-fast        IPv6 for     slow      through 2001:db8:63::/96
-//!                    ├─ st-slow        plain        TAYGA     through 2001:db8:65::/96
-//!                    └─ nat64
+//!  IPv6 only,        ├─ st-fast        IPv6 for     slow      through 2001:db8:63::/96
+//!  with a CLAT       ├─ st-slow        plain        TAYGA     through 2001:db8:65::/96
+//!    │               └─ nat64                       chain     IPv4, through the CLAT and st-fast
+//!    └─────────────────────────────────┘            direct    a cable: what the load generator itself can do
 //! ```
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,65 +22,118 @@ use straddle_lab::probe::ping;
 use straddle_lab::process::Process;
 use straddle_lab::{LabError, wait};
 use straddle_serve::translator::{Serving, Translator};
-use straddle_xlat::{Config, eam, rfc6052};
+use straddle_xlat::{Config, Mode, eam, rfc6052};
 
-use super::iperf::{self, Direction, Load, Pair, measure};
+use super::iperf::{self, Direction, Load, Pair, measure, measure_with_cost};
 use super::table::{self, Way};
 use crate::Done;
 
-const NAMES: [&str; 4] = ["fast", "slow", "plain", "TAYGA"];
+const NAMES: [&str; 6] = ["fast", "slow", "plain", "TAYGA", "chain", "direct"];
 /// The server, by each way.
-const TARGETS: [&str; 4] =
-    ["2001:db8:64::203.0.113.10", "2001:db8:63::203.0.113.10", "2001:db8:5::10", "2001:db8:65::203.0.113.10"];
-const FIGURES: [&str; 8] = [
+const TARGETS: [&str; 6] = [
+    "2001:db8:64::203.0.113.10",
+    "2001:db8:63::203.0.113.10",
+    "2001:db8:5::10",
+    "2001:db8:65::203.0.113.10",
+    "203.0.113.10",
+    "2001:db8:d::10",
+];
+const FIGURES: [&str; 14] = [
     "TCP 1 flow   6→4 Gbit/s",
+    "         CPU s/GB",
     "TCP 1 flow   4→6 Gbit/s",
+    "         CPU s/GB",
     "TCP 4 flows  6→4 Gbit/s",
+    "         CPU s/GB",
     "TCP 4 flows  4→6 Gbit/s",
+    "         CPU s/GB",
     "UDP 64 bytes 6→4 kpkt/s",
+    "         CPU µs/packet",
     "UDP 64 bytes 4→6 kpkt/s",
+    "         CPU µs/packet",
     "ping idle            µs",
     "ping under load      µs",
 ];
 
-/// One of our two translators.
+/// One of our translators.
 struct Ours {
     device: &'static str,
+    mode: Mode,
     pool6: &'static str,
-    /// The client's IPv4 address.
-    client4: &'static str,
+    /// Who is translated by a mapping.
+    mappings: &'static [[&'static str; 2]],
+    /// Whether there is a fast path.
     fast: bool,
+    /// The device's addresses, and routes into it.
+    leads: &'static str,
 }
 
-const OURS: [Ours; 2] = [
-    Ours { device: "st-fast", pool6: "2001:db8:64::/96", client4: "198.51.100.10/32", fast: true },
-    Ours { device: "st-slow", pool6: "2001:db8:63::/96", client4: "198.51.100.11/32", fast: false },
+const MIDDLE: [Ours; 2] = [
+    Ours {
+        device: "st-fast",
+        mode: Mode::Siit,
+        pool6: "2001:db8:64::/96",
+        mappings: &[["2001:db8:c::10", "198.51.100.10"], ["2001:db8:c::64", "198.51.100.64"]],
+        fast: true,
+        leads: "
+            route add 2001:db8:64::/96 dev st-fast
+            route add 198.51.100.10 dev st-fast
+            route add 198.51.100.64 dev st-fast
+        ",
+    },
+    Ours {
+        device: "st-slow",
+        mode: Mode::Siit,
+        pool6: "2001:db8:63::/96",
+        mappings: &[["2001:db8:c::10", "198.51.100.11"]],
+        fast: false,
+        leads: "
+            route add 2001:db8:63::/96 dev st-slow
+            route add 198.51.100.11 dev st-slow
+        ",
+    },
 ];
 
-struct World {
-    client: Host,
-    middle: Host,
-    server: Host,
-    guard: Guard,
+const CLAT: Ours = Ours {
+    device: "st-clat",
+    mode: Mode::Clat,
+    pool6: "2001:db8:64::/96",
+    mappings: &[["2001:db8:c::64", "192.0.0.1"]],
+    fast: true,
+    leads: "
+        address add 192.0.0.1/32 dev st-clat
+        route add default dev st-clat mtu 1480
+        route add 2001:db8:c::64 dev st-clat
+    ",
+};
+
+pub(super) struct World {
+    pub(super) client: Host,
+    pub(super) middle: Host,
+    pub(super) server: Host,
+    pub(super) guard: Guard,
 }
 
 /// Measures and prints.
 pub(super) fn bench(times: usize) -> Done {
-    let mut ways: [Way; 4] = std::array::from_fn(|_| vec![Vec::new(); FIGURES.len()]);
+    let mut ways: [Way; 6] = std::array::from_fn(|_| vec![Vec::new(); FIGURES.len()]);
     rounds(&mut ways, times).map_err(|error| error.to_string())?;
     println!("Translation, medians of {times} rounds, each way in turn\n");
-    let [fast, slow, plain, tayga] = ways.clone();
-    for (name, way) in [("fast", fast), ("slow", slow)] {
+    let [fast, slow, plain, tayga, chain, direct] = ways.clone();
+    for (name, way) in [("fast", fast), ("slow", slow), ("chain", chain)] {
         table::print([name, NAMES[2], NAMES[3]], &FIGURES, &[way, plain.clone(), tayga.clone()]);
         println!();
     }
+    println!("How much of what the load generator can do by a cable plain forwarding leaves\n");
+    table::print([NAMES[2], NAMES[5], NAMES[3]], &FIGURES, &[plain, direct, tayga]);
     table::print_rounds(NAMES, &FIGURES, &ways);
     Ok(())
 }
 
-fn rounds(ways: &mut [Way; 4], times: usize) -> Result<(), LabError> {
+fn rounds(ways: &mut [Way; 6], times: usize) -> Result<(), LabError> {
     let world = build()?;
-    let _serving = OURS.iter().map(|ours| straddle(&world, ours)).collect::<Result<Vec<_>, _>>()?;
+    let on_middle = MIDDLE.iter().map(|ours| straddle(&world.middle, ours));
+    let _serving = on_middle.chain([straddle(&world.client, &CLAT)]).collect::<Result<Vec<_>, _>>()?;
     let _tayga = tayga(&world)?;
     let _server = iperf::server(&world.server, world.guard.directory())?;
     for round in 1..=times {
@@ -93,35 +148,31 @@ fn rounds(ways: &mut [Way; 4], times: usize) -> Result<(), LabError> {
 }
 
 /// All figures of one way, once, in the order of [`FIGURES`].
-fn one(world: &World, target: &str) -> Result<[f64; 8], LabError> {
+fn one(world: &World, target: &str) -> Result<Vec<f64>, LabError> {
     let hosts = Pair { client: &world.client, server: &world.server };
-    let tcp = |flows, direction| measure(hosts, target, Load::Tcp(flows), direction);
-    let udp = |direction| measure(hosts, target, Load::Udp, direction);
-    let address = target.parse().unwrap_or(std::net::Ipv6Addr::UNSPECIFIED.into());
+    let cost = |load, direction| measure_with_cost(hosts, target, load, direction);
+    let address = target.parse().unwrap_or(Ipv6Addr::UNSPECIFIED.into());
     let latency = |count| -> Result<f64, LabError> {
         let answered = ping(&world.client, address, count)?;
         Ok(answered.rtt_ms.map_or(f64::NAN, |[_, mean, _]| mean * 1e3))
     };
     let idle = latency(40)?;
-    let (there, loaded) = std::thread::scope(|scope| {
-        let load = scope.spawn(|| tcp(1, Direction::There));
+    let loaded = std::thread::scope(|scope| {
+        let load = scope.spawn(|| measure(hosts, target, Load::Tcp(1), Direction::There));
         let loaded = latency(80);
-        (load.join(), loaded)
-    });
-    let there = there.map_err(|_| LabError::Guard("a measuring thread panicked".into()))??;
-    Ok([
-        there,
-        tcp(1, Direction::Back)?,
-        tcp(4, Direction::There)?,
-        tcp(4, Direction::Back)?,
-        udp(Direction::There)?,
-        udp(Direction::Back)?,
-        idle,
-        loaded?,
-    ])
+        load.join().map_err(|_| LabError::Guard("a measuring thread panicked".into()))??;
+        loaded
+    })?;
+    let mut figures = Vec::new();
+    for load in [Load::Tcp(1), Load::Tcp(4), Load::Udp] {
+        figures.extend(cost(load, Direction::There)?);
+        figures.extend(cost(load, Direction::Back)?);
+    }
+    figures.extend([idle, loaded]);
+    Ok(figures)
 }
 
-fn build() -> Result<World, LabError> {
+pub(super) fn build() -> Result<World, LabError> {
     let mut guard = Guard::start()?;
     let (client, middle, server) = (guard.host("client")?, guard.host("middle")?, guard.host("server")?);
     for key in ["net/ipv6/conf/all/forwarding", "net/ipv4/ip_forward"] {
@@ -137,19 +188,29 @@ fn build() -> Result<World, LabError> {
         address add 2001:db8:c::1/64 dev client nodad
         address add 2001:db8:5::1/64 dev server nodad
         address add 203.0.113.1/24 dev server
+        route add 2001:db8:c::64/128 via 2001:db8:c::10
         ",
         client.namespace(),
         server.namespace()
     ))?;
-    client.ip("
+    client.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+    client.ip(&format!(
+        "
         link set lo up
+        link add direct type veth peer name direct netns {}
+        link set direct up
         link set eth0 up
+        address add 2001:db8:d::1/64 dev direct nodad
         address add 2001:db8:c::10/64 dev eth0 nodad
         route add ::/0 via 2001:db8:c::1
-    ")?;
+        ",
+        server.namespace()
+    ))?;
     server.ip("
         link set lo up
+        link set direct up
         link set eth0 up
+        address add 2001:db8:d::10/64 dev direct nodad
         address add 2001:db8:5::10/64 dev eth0 nodad
         address add 203.0.113.10/24 dev eth0
         route add ::/0 via 2001:db8:5::1
@@ -158,38 +219,44 @@ fn build() -> Result<World, LabError> {
     Ok(World { client, middle, server, guard })
 }
 
-/// Ours, served by this process.
-fn straddle(world: &World, ours: &Ours) -> Result<Serving, LabError> {
-    let (device, client4) = (ours.device, ours.client4);
-    let bad = |what: &str| LabError::Guard(format!("{what} is refused"));
-    world.middle.run(&["ip", "tuntap", "add", "mode", "tun", "name", device, "multi_queue", "vnet_hdr"])?;
-    world.middle.ip(&format!(
-        "
-        link set {device} mtu 1500 addrgenmode none up
-        route add {} dev {device}
-        route add {client4} dev {device}
-        ",
-        ours.pool6
-    ))?;
+/// The translator with a fast path on the middle.
+pub(super) fn fast(middle: &Host) -> Result<Serving, LabError> {
+    let [fast, _] = &MIDDLE;
+    straddle(middle, fast)
+}
+
+/// Ours on a host, served by this process.
+fn straddle(host: &Host, ours: &Ours) -> Result<Serving, LabError> {
+    let device = ours.device;
+    host.run(&["ip", "tuntap", "add", "mode", "tun", "name", device, "multi_queue", "vnet_hdr"])?;
+    host.ip(&format!("link set {device} mtu 1500 addrgenmode none up"))?;
+    host.ip(ours.leads)?;
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let queues = world.middle.inside(|| straddle_kernel::open_queues(device, processors))?;
+    let queues = host.inside(|| straddle_kernel::open_queues(device, processors))?;
     let queues = queues.map_err(|error| LabError::Guard(error.to_string()))?;
-    let net = ours.pool6.parse().map_err(|_| bad("the prefix"))?;
-    let prefix = rfc6052::Prefix::new(net).map_err(|_| bad("the prefix"))?;
-    let client = eam::Mapping {
-        v6: "2001:db8:c::10/128".parse().map_err(|_| bad("the mapping"))?,
-        v4: client4.parse().map_err(|_| bad("the mapping"))?,
-    };
-    let table = eam::Table::new(&[client]).map_err(|_| bad("the mapping"))?;
-    let config = Config { pool6: vec![prefix], eam: table, ..Config::default() };
+    let config =
+        ours.config().ok_or_else(|| LabError::Guard(format!("the tables of {device} are refused")))?;
     if ours.fast {
         let program = Object::FastPath(FastPath::new(device, &config));
         let put = || Live::open().and_then(|mut kernel| kernel.execute(&Step::Create(program)));
-        world.middle.inside(put)?.map_err(|error| LabError::Guard(error.to_string()))?;
+        host.inside(put)?.map_err(|error| LabError::Guard(error.to_string()))?;
     }
     let translator = Arc::new(straddle_xlat::Translator::new(config));
-    Serving::begin(vec![Translator { bridge: "bench".into(), translator, queues }])
+    Serving::begin(vec![Translator { bridge: device.into(), translator, queues }])
         .map_err(|error| LabError::Guard(error.to_string()))
+}
+
+impl Ours {
+    fn config(&self) -> Option<Config> {
+        let mapping = |[v6, v4]: &[&str; 2]| -> Option<eam::Mapping> {
+            let (v6, v4): (Ipv6Addr, Ipv4Addr) = (v6.parse().ok()?, v4.parse().ok()?);
+            Some(eam::Mapping { v6: v6.into(), v4: v4.into() })
+        };
+        let mappings = self.mappings.iter().map(mapping).collect::<Option<Vec<_>>>()?;
+        let pool6 = vec![rfc6052::Prefix::new(self.pool6.parse().ok()?).ok()?];
+        let eam = eam::Table::new(&mappings).ok()?;
+        Some(Config { mode: self.mode, pool6, eam, ..Config::default() })
+    }
 }
 
 fn tayga(world: &World) -> Result<Process, LabError> {

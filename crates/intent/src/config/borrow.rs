@@ -36,7 +36,7 @@ pub(super) fn read(reader: &mut Reader, section: &Section<'_>) -> Borrow {
         address: section.required(reader, "address", "\"192.0.2.158\", the address that moves", value::ipv4),
         from: section.required(reader, "from", "\"NAME\", the host that lends it", value::word),
         to: section.required(reader, "to", "\"NAME\", the host that borrows it", value::word),
-        carrier: section.optional(reader, "carrier", |word| value::one_of(word, CARRIERS)),
+        carrier: section.choice(reader, "carrier", CARRIERS),
         key: section.number(reader, "key", 0..=u32::MAX),
     }
 }

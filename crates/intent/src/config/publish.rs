@@ -89,7 +89,7 @@ pub(super) fn read(reader: &mut Reader, section: &Section<'_>) -> Publish {
         to: section.required(reader, "to", "\"NAME\", the host that the server is behind", value::word),
         target: section.optional(reader, "target", value::ipv4),
         ports: section.list(reader, "ports", ports),
-        carrier: section.optional(reader, "carrier", |word| value::one_of(word, CARRIERS)),
+        carrier: section.choice(reader, "carrier", CARRIERS),
         from_endpoint: section.optional(reader, "from-endpoint", endpoint),
         to_endpoint: section.optional(reader, "to-endpoint", endpoint),
         key_file: section.optional(reader, "key-file", value::path),

@@ -4,7 +4,7 @@ use std::ops::{Range, RangeInclusive};
 
 use toml::de::{DeTable, DeValue};
 
-use super::value::Complaint;
+use super::value::{self, Complaint};
 use super::{Diagnostic, Spanned};
 
 /// Collects the diagnostics of a whole file.
@@ -104,19 +104,30 @@ impl<'a> Section<'a> {
         key: &str,
         parse: fn(&str) -> Result<T, Complaint>,
     ) -> Option<Spanned<T>> {
+        let word = self.string(reader, key, "write it in double quotes: \"…\"")?;
+        accept(reader, word.span, parse(word.value))
+    }
+
+    /// A key with one of these words.
+    pub(super) fn choice<T: Copy>(
+        &self,
+        reader: &mut Reader,
+        key: &str,
+        choices: &[(&str, T)],
+    ) -> Option<Spanned<T>> {
+        let names: Vec<String> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        let word = self.string(reader, key, &format!("write one of {}", names.join(", ")))?;
+        accept(reader, word.span, value::one_of(word.value, choices))
+    }
+
+    fn string(&self, reader: &mut Reader, key: &str, help: &str) -> Option<Spanned<&'a str>> {
         let value = self.fields.get(key)?;
-        match value.get_ref().as_str() {
-            Some(word) => accept(reader, value.span(), parse(word)),
-            None => {
-                let kind = value.get_ref().type_str();
-                reader.add(
-                    value.span(),
-                    format!("`{key}` is {}", article(kind)),
-                    "write it in double quotes: \"…\"",
-                );
-                None
-            }
+        let word = value.get_ref().as_str();
+        if word.is_none() {
+            let kind = value.get_ref().type_str();
+            reader.add(value.span(), format!("`{key}` is {}", article(kind)), help);
         }
+        word.map(|word| Spanned { value: word, span: value.span() })
     }
 
     /// A key with one string or a list of strings.

@@ -80,7 +80,7 @@ pub(super) fn read(reader: &mut Reader, section: &Section<'_>) -> Siit {
         rfc6791v6: section.optional(reader, "rfc6791v6", prefix::network6),
         mtu4: section.number(reader, "mtu4", 68..=65535),
         mtu6: section.number(reader, "mtu6", 1280..=65535),
-        hairpin: section.optional(reader, "hairpin", |word| value::one_of(word, HAIRPINS)),
+        hairpin: section.choice(reader, "hairpin", HAIRPINS),
         private_through_well_known: section.flag(reader, "private-through-well-known"),
         translation: translation::read(reader, section),
         keys: section.keys(),

@@ -2,7 +2,6 @@ use straddle_xlat::{TrafficClass, UdpZeroChecksum};
 
 use super::Spanned;
 use super::section::{Reader, Section};
-use super::value;
 use crate::model::FastChoice;
 
 /// What every recipe with a translator lets one choose; the translator's default where it is left out.
@@ -36,10 +35,9 @@ pub(super) fn read(reader: &mut Reader, section: &Section<'_>) -> Translation {
     });
     Translation {
         lowest_ipv6_mtu: section.number(reader, "lowest-ipv6-mtu", 1280..=65535),
-        udp_zero_checksum: section
-            .optional(reader, "udp-zero-checksum", |word| value::one_of(word, ZERO_CHECKSUM)),
+        udp_zero_checksum: section.choice(reader, "udp-zero-checksum", ZERO_CHECKSUM),
         mtu_plateaus: section.numbers(reader, "mtu-plateaus", 68..=65535),
         traffic_class: class,
-        fast_path: section.optional(reader, "fast-path", |word| value::one_of(word, FAST_PATH)),
+        fast_path: section.choice(reader, "fast-path", FAST_PATH),
     }
 }

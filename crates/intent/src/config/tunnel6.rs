@@ -80,7 +80,7 @@ pub(super) fn read(reader: &mut Reader, section: &Section<'_>) -> Tunnel6 {
         link: section.optional(reader, "link", link),
         pool: section.list(reader, "pool", network),
         routed: section.list(reader, "routed", network),
-        client_endpoint: section.optional(reader, "client-endpoint", |word| value::one_of(word, ENDPOINTS)),
+        client_endpoint: section.choice(reader, "client-endpoint", ENDPOINTS),
         key_file: section.optional(reader, "key-file", value::path),
         update_port: section.number(reader, "update-port", 1..=65535),
         update_user: section.optional(reader, "update-user", update_url::user),

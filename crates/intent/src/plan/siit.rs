@@ -70,11 +70,15 @@ pub(super) fn add(plan: &mut Plan, model: &Model, siit: &Siit, facts: &Facts<'_>
 
 fn between(siit: &Siit) -> String {
     let pools: Vec<String> = siit.pool6.iter().map(ToString::to_string).collect();
-    let mapped = siit.eam.mappings().len();
-    match (pools.is_empty(), mapped) {
-        (false, 0) => format!(", by {}", pools.join(", ")),
-        (false, _) => format!(", by {} and {mapped} mappings", pools.join(", ")),
-        (true, _) => format!(", by {mapped} mappings"),
+    let mapped = match siit.eam.mappings().len() {
+        0 => return format!(", by {}", pools.join(", ")),
+        1 => "one mapping".to_owned(),
+        count => format!("{count} mappings"),
+    };
+    if pools.is_empty() {
+        format!(", by {mapped}")
+    } else {
+        format!(", by {} and {mapped}", pools.join(", "))
     }
 }
 

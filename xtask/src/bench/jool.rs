@@ -1,0 +1,91 @@
+//! A translator's fast path beside Jool, which is the kernel's: on a kernel that has its module.
+//!
+//! ```text
+//!  client ───── middle ───── server      fast      through st-fast on the middle
+//!    └────────── jool ─────────┘         plain     IPv6, forwarded by the middle
+//!                                        Jool      through jool_siit on the other router
+//! ```
+
+use straddle_lab::LabError;
+
+use super::iperf::{self, Direction, Load, Pair, measure};
+use super::table::{self, Way};
+use super::translate::{self, World};
+use crate::Done;
+
+/// How often each way is measured; a median of an odd number is a measurement.
+const ROUNDS: usize = 5;
+const NAMES: [&str; 3] = ["fast", "plain", "Jool"];
+/// The server, by each way.
+const TARGETS: [&str; 3] = ["2001:db8:64::203.0.113.10", "2001:db8:5::10", "2001:db8:66::192.0.2.10"];
+const FIGURES: [&str; 4] = [
+    "TCP 1 flow   6→4 Gbit/s",
+    "TCP 1 flow   4→6 Gbit/s",
+    "UDP 64 bytes 6→4 kpkt/s",
+    "UDP 64 bytes 4→6 kpkt/s",
+];
+
+/// Measures and prints.
+pub(crate) fn bench() -> Done {
+    let mut ways: [Way; 3] = std::array::from_fn(|_| vec![Vec::new(); FIGURES.len()]);
+    rounds(&mut ways).map_err(|error| error.to_string())?;
+    println!("Translation beside Jool, medians of {ROUNDS} rounds, each way in turn\n");
+    table::print(NAMES, &FIGURES, &ways);
+    table::print_rounds(NAMES, &FIGURES, &ways);
+    Ok(())
+}
+
+fn rounds(ways: &mut [Way; 3]) -> Result<(), LabError> {
+    let mut world = translate::build()?;
+    let _serving = translate::fast(&world.middle)?;
+    jool(&mut world)?;
+    let _server = iperf::server(&world.server, world.guard.directory())?;
+    let hosts = Pair { client: &world.client, server: &world.server };
+    for round in 1..=ROUNDS {
+        eprintln!("... Jool: round {round} of {ROUNDS}");
+        for (way, target) in ways.iter_mut().zip(TARGETS) {
+            let loads = [Load::Tcp(1), Load::Udp].into_iter();
+            let each = loads.flat_map(|load| [(load, Direction::There), (load, Direction::Back)]);
+            for (list, (load, direction)) in way.iter_mut().zip(each) {
+                list.push(measure(hosts, target, load, direction)?);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Jool on a router of its own: it takes every packet of its namespace that it can translate.
+fn jool(world: &mut World) -> Result<(), LabError> {
+    let jool = world.guard.host("jool")?;
+    for key in ["net/ipv6/conf/all/forwarding", "net/ipv4/ip_forward"] {
+        jool.sysctl(key, "1")?;
+    }
+    jool.ip(&format!(
+        "
+        link set lo up
+        link add client type veth peer name jool netns {}
+        link add server type veth peer name jool netns {}
+        link set client up
+        link set server up
+        address add 2001:db8:e::1/64 dev client nodad
+        address add 192.0.2.1/24 dev server
+        ",
+        world.client.namespace(),
+        world.server.namespace()
+    ))?;
+    world.client.ip("
+        link set jool up
+        address add 2001:db8:e::10/64 dev jool nodad
+        route add 2001:db8:66::/96 via 2001:db8:e::1
+    ")?;
+    world.server.ip("
+        link set jool up
+        address add 192.0.2.10/24 dev jool
+        route add 198.51.100.66/32 via 192.0.2.1
+    ")?;
+    jool.run(&["modprobe", "jool_siit"])?;
+    let instance = ["jool_siit", "instance", "add", "bench", "--netfilter", "--pool6", "2001:db8:66::/96"];
+    jool.run(&instance)?;
+    let mapping = ["2001:db8:e::10/128", "198.51.100.66/32"];
+    jool.run(&[&["jool_siit", "-i", "bench", "eamt", "add"], &mapping[..]].concat()).map(drop)
+}
