@@ -2,7 +2,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv4Net;
 
-use crate::model::BackendChoice;
+use crate::model::{BackendChoice, FastChoice};
 
 use super::Spanned;
 use super::section::{Reader, Section};
@@ -25,12 +25,14 @@ pub struct Host {
     pub mtu: Option<Spanned<u32>>,
     /// Which make of a carrier ends here.
     pub carrier_backend: Option<Spanned<BackendChoice>>,
+    /// Whether the kernel carries plain packets of those that are tun.
+    pub fast_path: Option<Spanned<FastChoice>>,
     /// The keys that stand in the section, legal or not.
     pub keys: Vec<String>,
 }
 
 /// The keys of the section.
-pub(super) const KEYS: &[&str] = &["uplink", "ipv4", "gateway4", "ipv6", "mtu", "carrier-backend"];
+pub(super) const KEYS: &[&str] = &["uplink", "ipv4", "gateway4", "ipv6", "mtu", "carrier-backend", "fast-path"];
 const BACKENDS: &[(&str, BackendChoice)] =
     &[("auto", BackendChoice::Auto), ("kernel", BackendChoice::Kernel), ("tun", BackendChoice::Tun)];
 
@@ -48,6 +50,7 @@ pub(super) fn read(reader: &mut Reader, name: String, section: &Section<'_>) -> 
         ipv6: section.optional(reader, "ipv6", value::ipv6),
         mtu: section.number(reader, "mtu", 1280..=65535),
         carrier_backend: section.optional(reader, "carrier-backend", |word| value::one_of(word, BACKENDS)),
+        fast_path: section.optional(reader, "fast-path", |word| value::one_of(word, value::FAST_PATH)),
         keys: section.keys(),
     }
 }

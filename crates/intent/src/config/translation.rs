@@ -26,9 +26,6 @@ const ZERO_CHECKSUM: &[(&str, UdpZeroChecksum)] = &[
     ("pass", UdpZeroChecksum::Pass),
 ];
 
-const FAST_PATH: &[(&str, FastChoice)] =
-    &[("auto", FastChoice::Auto), ("off", FastChoice::Off), ("require", FastChoice::Require)];
-
 pub(super) fn read(reader: &mut Reader, section: &Section<'_>) -> Translation {
     let class = section.number_or_word(reader, "traffic-class", 0..=255, "copy").map(|class| {
         let fixed = class.value.and_then(|number| u8::try_from(number).ok());
@@ -40,6 +37,6 @@ pub(super) fn read(reader: &mut Reader, section: &Section<'_>) -> Translation {
             .optional(reader, "udp-zero-checksum", |word| value::one_of(word, ZERO_CHECKSUM)),
         mtu_plateaus: section.numbers(reader, "mtu-plateaus", 68..=65535),
         traffic_class: class,
-        fast_path: section.optional(reader, "fast-path", |word| value::one_of(word, FAST_PATH)),
+        fast_path: section.optional(reader, "fast-path", |word| value::one_of(word, value::FAST_PATH)),
     }
 }

@@ -5,6 +5,8 @@ use ipnet::Ipv4Net;
 
 use crate::config::{self, Config, Diagnostic, Spanned, suggestion};
 
+use super::FastChoice;
+
 /// Which make of a carrier a host uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BackendChoice {
@@ -30,6 +32,8 @@ pub struct Host {
     pub ipv6: Option<Spanned<Ipv6Addr>>,
     /// Which make of a carrier, and where the file says so.
     pub backend: Option<Spanned<BackendChoice>>,
+    /// Whether the kernel carries plain packets of carriers that are tun, and where the file says so.
+    pub fast_path: Option<Spanned<FastChoice>>,
 }
 
 impl Host {
@@ -40,6 +44,7 @@ impl Host {
             ipv4: host.ipv4.iter().map(|net| net.value).collect(),
             ipv6: host.ipv6.clone(),
             backend: host.carrier_backend.clone(),
+            fast_path: host.fast_path.clone(),
         })
     }
 }

@@ -50,6 +50,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, publish: &Publish, index: usiz
     held(&mut plan.wanted, &side.uplink, local, facts);
     let end = if outside { 1 } else { 2 };
     carrier::device(&mut plan.wanted, &publish.name, end, &carrier);
+    carrier::fast(&mut plan.wanted, model, &plan.host, &carrier, facts);
     plan.wanted.push(Wanted::LooseReversePath { dev: publish.device.clone() });
     let here = Here { publish, carrier: &carrier, uplink: &side.uplink, number, facts };
     if outside {
