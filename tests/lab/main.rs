@@ -12,6 +12,7 @@ mod clat;
 mod crash;
 mod deal;
 mod fast;
+mod fast_carrier;
 mod foreign;
 mod guard;
 #[path = "../common/pair.rs"]
