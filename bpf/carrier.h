@@ -56,6 +56,22 @@ struct {
 	MAP_TYPE(value, struct counts);
 } COUNTS SECTION(".maps");
 
+/* What the kernel was asked in a tick of its clock: asking for each packet would cost more than the rest. */
+struct asked {
+	__u64 tick;
+	/* Whether there are IPsec policies. */
+	__u32 policies;
+	/* The way to the peer of outer packets of a class; none where `ifindex` is zero. */
+	__u32 ifindex, class, family, mtu, next_hop[4];
+};
+
+struct {
+	MAP_NUMBER(type, MAP_PERCPU_ARRAY);
+	MAP_NUMBER(max_entries, 1);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct asked);
+} ASKED SECTION(".maps");
+
 /* GRE, with the key where there is one. */
 struct gre {
 	__u16 flags, protocol;
@@ -83,6 +99,8 @@ static long (*bpf_skb_change_head)(struct __sk_buff *skb, __u32 length, __u64 fl
 static long (*bpf_skb_adjust_room)(struct __sk_buff *skb, int difference, __u32 mode, __u64 flags) = (void *)50;
 static long (*bpf_skb_load_bytes_relative)(const void *skb, __u32 at, void *to, __u32 length,
 					   __u32 start) = (void *)68;
+
+static __u64 (*bpf_jiffies64)(void) = (void *)118;
 
 /* The way to how many IPsec policies the namespace has. */
 struct netns_xfrm {
@@ -115,6 +133,20 @@ INLINE bool has_policies(struct __sk_buff *skb, int direction)
 	bpf_probe_read_kernel(&net, sizeof(net), __builtin_preserve_access_index(&dev->nd_net.net));
 	bpf_probe_read_kernel(count, sizeof(count), __builtin_preserve_access_index(&net->xfrm.policy_count));
 	return count[direction] != 0;
+}
+
+/* What is known of this tick. */
+INLINE struct asked *ask(struct __sk_buff *skb, int direction)
+{
+	__u32 first = 0;
+	struct asked *asked = bpf_map_lookup_elem(&ASKED, &first);
+	__u64 tick = bpf_jiffies64();
+	if (asked && asked->tick != tick) {
+		asked->tick = tick;
+		asked->policies = has_policies(skb, direction);
+		asked->ifindex = 0;
+	}
+	return asked;
 }
 
 /* The bytes from `at` on behind the beginning of the IP header; false where the packet ends before. */

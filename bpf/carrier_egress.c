@@ -54,30 +54,43 @@ INLINE __u32 longest(struct __sk_buff *skb, const struct inner *inner)
 	return header + skb->gso_size;
 }
 
-/* The way of the outer packet, as the kernel's routes name it; the path's MTU counts. */
-INLINE int route(struct __sk_buff *skb, __u32 total, __u8 class, struct fib *fib)
+INLINE void addresses(struct fib *fib, __u8 class)
 {
-	fib->protocol = CARRIER.protocol;
-	fib->total_len = total;
-	fib->ifindex = skb->ifindex;
 	if (outer_is_ipv4()) {
 		fib->family = AF_INET;
 		*(__u8 *)&fib->class = class;
 		fib->source[0] = CARRIER.local[0];
 		fib->destination[0] = CARRIER.remote[0];
-	} else {
-		fib->family = AF_INET6;
-		fib->class = BE32((__u32)class << 20);
-		for (int i = 0; i < 4; i++) {
-			fib->source[i] = CARRIER.local[i];
-			fib->destination[i] = CARRIER.remote[i];
-		}
+		return;
 	}
-	long end = bpf_fib_lookup(skb, fib, sizeof(*fib), 0);
+	fib->family = AF_INET6;
+	fib->class = BE32((__u32)class << 20);
+	for (int i = 0; i < 4; i++) {
+		fib->source[i] = CARRIER.local[i];
+		fib->destination[i] = CARRIER.remote[i];
+	}
+}
+
+/* The way of outer packets of a class, as the kernel's routes name it; the path's MTU counts. */
+INLINE int route(struct __sk_buff *skb, __u32 total, __u8 class, struct asked *way)
+{
+	if (way->ifindex && way->class == class && total <= way->mtu)
+		return SLOW_REASONS;
+	struct fib fib = { .protocol = CARRIER.protocol, .total_len = total, .ifindex = skb->ifindex };
+	addresses(&fib, class);
+	way->ifindex = 0;
+	long end = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
 	if (end == TOO_LONG)
 		return SLOW_TOO_BIG;
-	if ((end != FOUND && end != NO_NEIGHBOUR) || fib->ifindex == skb->ifindex)
+	if ((end != FOUND && end != NO_NEIGHBOUR) || fib.ifindex == skb->ifindex)
 		return SLOW_NO_ROUTE;
+	way->ifindex = fib.ifindex;
+	way->class = class;
+	way->family = fib.family;
+	/* What is found has the MTU in it; else it is the length still. */
+	way->mtu = fib.total_len;
+	for (int i = 0; i < 4; i++)
+		way->next_hop[i] = fib.destination[i];
 	return SLOW_REASONS;
 }
 
@@ -125,7 +138,8 @@ INLINE int encapsulate(struct __sk_buff *skb, struct counts *counts)
 	struct inner inner = { .six = skb->protocol == BE16(ETH_P_IPV6) };
 	if (!inner.six && skb->protocol != BE16(ETH_P_IP))
 		return SLOW_VERSION;
-	if (has_policies(skb, POLICY_OUT))
+	struct asked *way = ask(skb, POLICY_OUT);
+	if (!way || way->policies)
 		return SLOW_IPSEC;
 	int slow = read_inner(skb, 0, &inner);
 	if (slow != SLOW_REASONS)
@@ -138,8 +152,7 @@ INLINE int encapsulate(struct __sk_buff *skb, struct counts *counts)
 	__u32 head = (outer_is_ipv4() ? sizeof(struct ipv4) : sizeof(struct ipv6)) + prefix_length();
 	if (one > CARRIER.mtu || head + inner.length > 65535)
 		return SLOW_TOO_BIG;
-	struct fib fib = {};
-	slow = route(skb, head + one, inner.class, &fib);
+	slow = route(skb, head + one, inner.class, way);
 	if (slow != SLOW_REASONS)
 		return slow;
 	__u64 flags = FIXED_GSO | (outer_is_ipv4() ? ENCAP_IPV4 : ENCAP_IPV6);
@@ -155,10 +168,9 @@ INLINE int encapsulate(struct __sk_buff *skb, struct counts *counts)
 		goto lost;
 	count(&counts->outward, packets, inner.length);
 	skb->mark = 0;
-	struct next_hop next = { fib.family,
-				 { fib.destination[0], fib.destination[1], fib.destination[2],
-				   fib.destination[3] } };
-	return -bpf_redirect_neigh(fib.ifindex, &next, sizeof(next), 0);
+	struct next_hop next = { way->family, { way->next_hop[0], way->next_hop[1], way->next_hop[2],
+						way->next_hop[3] } };
+	return -bpf_redirect_neigh(way->ifindex, &next, sizeof(next), 0);
 lost:
 	counts->lost++;
 	return -TC_ACT_SHOT;

@@ -45,7 +45,7 @@ INLINE int outer6(struct __sk_buff *skb, __u32 *length, __u8 *class)
 		return FOREIGN;
 	*length = BE16(head.payload_len);
 	*class = BE32(head.first) >> 20;
-	return SLOW_REASONS;
+	return BE32(head.first) >> 28 == 6 ? SLOW_REASONS : SLOW_SHAPE;
 }
 
 /* Several carriers of one peer differ by their keys. */
@@ -55,7 +55,7 @@ INLINE int open_gre(struct __sk_buff *skb, bool *six)
 	__u32 at = sizeof(struct ipv6);
 	if (!load(skb, at, &gre, 4))
 		return SLOW_SHAPE;
-	bool has_key = gre.flags & BE16(GRE_KEY);
+	bool has_key = (gre.flags & BE16(GRE_KEY)) != 0;
 	if (has_key != !!CARRIER.has_key)
 		return FOREIGN;
 	if (gre.flags != (has_key ? BE16(GRE_KEY) : 0))
@@ -86,7 +86,8 @@ INLINE int decapsulate(struct __sk_buff *skb, struct counts *counts)
 	int slow = outer_is_ipv4() ? outer4(skb, &length, &class) : outer6(skb, &length, &class);
 	if (slow != SLOW_REASONS)
 		return slow;
-	if (has_policies(skb, POLICY_IN))
+	struct asked *asked = ask(skb, POLICY_IN);
+	if (!asked || asked->policies)
 		return SLOW_IPSEC;
 	struct inner inner = { .six = CARRIER.protocol == IPV6_IN };
 	if (CARRIER.protocol == GRE_IN) {

@@ -13,7 +13,9 @@ fn main() -> Result<(), String> {
     println!("cargo:rerun-if-env-changed=CLANG");
     reasons("SLOW", &sources.join("slow.def"), &out)?;
     reasons("SLOW_CARRIER", &sources.join("slow_carrier.def"), &out)?;
-    ["tun_egress", "carrier_egress", "uplink_ingress"].iter().try_for_each(|name| compile(name, &sources, &out))
+    ["tun_egress", "carrier_egress", "uplink_ingress"]
+        .iter()
+        .try_for_each(|name| compile(name, &sources, &out))
 }
 
 /// Each line: `NAME "name" "A sentence."`, as an enumerator for C and a pair for Rust, in the same order.

@@ -38,8 +38,7 @@ fn carried(host: &Installed<'_>) -> Result<(u64, u64), LabError> {
     let status: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
     let bridge = &status["bridges"][0];
     let fast = ["outward", "inward"].iter().filter_map(|way| bridge["fast"][way]["packets"].as_u64()).sum();
-    let slow =
-        ["packets_out", "packets_in"].iter().filter_map(|way| bridge["counters"][way].as_u64()).sum();
+    let slow = ["packets_out", "packets_in"].iter().filter_map(|way| bridge["counters"][way].as_u64()).sum();
     assert_eq!(bridge["fast"]["lost"].as_u64().unwrap_or(0), 0, "{status}");
     Ok((fast, slow))
 }
@@ -113,7 +112,9 @@ fn carried_bytes_change_paths() -> Result<(), LabError> {
             Live::open().unwrap().execute(&Step::Remove(Object::FastPath(gone.clone()))).unwrap()
         })?;
         world.lender.run(&["tc", "qdisc", "del", "dev", gone.serves(), "clsact"])?;
-        wait::until("the programs to come back", LOOK, || (programs(&world.lender).len() == 2).then_some(()))?;
+        wait::until("the programs to come back", LOOK, || {
+            (programs(&world.lender).len() == 2).then_some(())
+        })?;
         flow.goes_on("by programs that came back")
     })?;
     hosts.iter().try_for_each(|host| host.down().map(drop))?;
@@ -130,7 +131,8 @@ fn others_filters_at_the_uplink_stay() -> Result<(), LabError> {
     // A classic program that matches everything.
     let everything = ["bpf", "bytecode", "1,6 0 0 4294967295", "flowid", "1:1"];
     lender.run(&[&["tc", "filter", "add", "dev", UPLINK, "ingress"], &everything[..]].concat())?;
-    let shown = || lender.run(&["tc", "filter", "show", "dev", UPLINK, "ingress"]).map(|output| output.stdout);
+    let shown =
+        || lender.run(&["tc", "filter", "show", "dev", UPLINK, "ingress"]).map(|output| output.stdout);
     let before = shown()?;
     let straddle = Straddle::borrow_by(&world, exe(), Carrier::Ip4ip6, "require")?;
     straddle.on(lender).up()?;

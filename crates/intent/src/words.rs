@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::object::{
-    Address, Chain, Displaced, FastPath, FilterRule, Format, Hook, Link, LinkKind, MAIN, Neighbour, NeighbourKind,
-    Object, Origin, Route, RouteKind, Rule, Selector, Tunnel,
+    Address, Chain, Displaced, FastPath, FilterRule, Format, Hook, Link, LinkKind, MAIN, Neighbour,
+    NeighbourKind, Object, Origin, Route, RouteKind, Rule, Selector, Tunnel,
 };
 use crate::step::Step;
 

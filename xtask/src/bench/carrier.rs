@@ -27,7 +27,9 @@ pub(super) fn bench(times: usize) -> Done {
     let exe = exe.canonicalize().map_err(|_| "target/release/straddle is missing: cargo build --release")?;
     let mut ways: [Way; 4] = std::array::from_fn(|_| vec![Vec::new(); FIGURES.len()]);
     rounds(&exe, &mut ways, times).map_err(|error| error.to_string())?;
-    println!("Carriers at both ends, to the borrower and from it: medians of {times} rounds, each way in turn\n");
+    println!(
+        "Carriers at both ends, to the borrower and from it: medians of {times} rounds, each way in turn\n"
+    );
     let [ip6gre, ip4ip6, plain, slow] = ways.clone();
     for (name, way) in [(NAMES[0], ip6gre), (NAMES[1], ip4ip6)] {
         table::print([name, NAMES[2], NAMES[3]], &FIGURES, &[way, plain.clone(), slow.clone()]);

@@ -32,7 +32,8 @@ pub struct Host {
 }
 
 /// The keys of the section.
-pub(super) const KEYS: &[&str] = &["uplink", "ipv4", "gateway4", "ipv6", "mtu", "carrier-backend", "fast-path"];
+pub(super) const KEYS: &[&str] =
+    &["uplink", "ipv4", "gateway4", "ipv6", "mtu", "carrier-backend", "fast-path"];
 const BACKENDS: &[(&str, BackendChoice)] =
     &[("auto", BackendChoice::Auto), ("kernel", BackendChoice::Kernel), ("tun", BackendChoice::Tun)];
 

@@ -62,7 +62,13 @@ fn slow(model: &Model, host: &str, kind: Kind, mtu: u32, offers: &Offers) -> Slo
 }
 
 /// The kernel's programs: in front of the device, and behind the uplink.
-pub(super) fn fast(wanted: &mut Vec<Wanted>, model: &Model, host: &str, carrier: &Carrier, facts: &Facts<'_>) {
+pub(super) fn fast(
+    wanted: &mut Vec<Wanted>,
+    model: &Model,
+    host: &str,
+    carrier: &Carrier,
+    facts: &Facts<'_>,
+) {
     let Some(slow) = &carrier.slow else { return };
     let mut programs: Vec<FastPath> = Vec::new();
     if facts.offers.knows_fast() {

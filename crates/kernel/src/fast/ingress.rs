@@ -61,13 +61,15 @@ pub(super) fn refusal() -> Option<String> {
         .chain(addresses)
         .chain(inner)
         .collect();
-    let tried = Loaded::inward(&ends, 1, "").and_then(|loaded| loaded.test(&frame, &mut [0; 256]).map(|end| end.0));
+    let tried =
+        Loaded::inward(&ends, 1, "").and_then(|loaded| loaded.test(&frame, &mut [0; 256]).map(|end| end.0));
     match tried {
         Err(error) => return Some(error.to_string()),
         Ok(REDIRECT) => {}
         Ok(_) => {
             return Some(
-                "its programs can't take an outer header off (BPF_F_ADJ_ROOM_DECAP_L3_IPV4, since Linux 6.3)".into(),
+                "its programs can't take an outer header off (BPF_F_ADJ_ROOM_DECAP_L3_IPV4, since Linux 6.3)"
+                    .into(),
             );
         }
     }

@@ -51,7 +51,12 @@ pub(crate) fn dump(socket: &mut Socket, links: &[Link], names: &Names) -> Result
         let Ok(index) = index(names, &link.name) else { continue };
         let ours = filter::dump(socket, index)?.into_iter().find_map(|filter| Name::read(&filter.name));
         let hook = Hook::Egress;
-        found.extend(ours.map(|name| FastPath { dev: link.name.clone(), hook, told: name.told(), task: None }));
+        found.extend(ours.map(|name| FastPath {
+            dev: link.name.clone(),
+            hook,
+            told: name.told(),
+            task: None,
+        }));
     }
     for link in links.iter().filter(|link| link.bridge.is_none() && link.name != "lo") {
         found.extend(ingress::dump(&link.name, names));
@@ -128,13 +133,7 @@ fn egress(socket: &mut Socket, dev: &str, names: &Names) -> Result<Option<counts
     ours.map(|filter| counts::read(filter.program)).transpose()
 }
 
-fn attach(
-    socket: &mut Socket,
-    dev: &str,
-    index: u32,
-    mut loaded: Loaded,
-    name: &Name,
-) -> Result<(), Error> {
+fn attach(socket: &mut Socket, dev: &str, index: u32, mut loaded: Loaded, name: &Name) -> Result<(), Error> {
     let former = filter::dump(socket, index)?.into_iter().find(|filter| Name::read(&filter.name).is_some());
     // Held, so that what it counts until its last packet can be read afterwards.
     let former = former.and_then(|Filter { program, .. }| counts::Kept::of(program).ok());
