@@ -12,6 +12,7 @@ use straddle_intent::object::{FastPath, Hook, Object};
 use straddle_intent::step::Step;
 use straddle_kernel::{Kernel as _, Live};
 use straddle_lab::host::Host;
+use straddle_lab::probe::ping;
 use straddle_lab::state::HostState;
 use straddle_lab::straddle::{Installed, Straddle};
 use straddle_lab::world::{BORROWED, UPLINK, World, WorldOptions};
@@ -142,4 +143,32 @@ fn others_filters_at_the_uplink_stay() -> Result<(), LabError> {
     assert_eq!(shown()?, before);
     assert_eq!(programs(lender), []);
     Ok(())
+}
+
+/// Whether a packet is one for IPsec is the kernel's to say: it sees them all while there is a policy.
+#[test]
+fn with_ipsec_policies_all_packets_go_slow() -> Result<(), LabError> {
+    let Some(_turn) = turn("with_ipsec_policies_all_packets_go_slow") else { return Ok(()) };
+    let world = World::build(WorldOptions::default())?;
+    let straddle = Straddle::borrow_by(&world, exe(), Carrier::Ip4ip6, "require")?;
+    let hosts = [straddle.on(&world.lender), straddle.on(&world.borrower)];
+    let running = [hosts[0].run()?, hosts[1].run()?];
+    let answered = || Ok::<_, LabError>(ping(&world.client, BORROWED.into(), 10)?.complete());
+    assert!(answered()?);
+    let (fast, slow) = carried(&hosts[0])?;
+    assert!(fast >= 20, "{fast} packets went fast and {slow} slow");
+    for way in ["in", "out"] {
+        let ends = ["src", "198.18.0.1", "dst", "198.18.0.2"];
+        world.lender.run(&[&["ip", "xfrm", "policy", "add"], &ends[..], &["dir", way]].concat())?;
+    }
+    assert!(answered()?);
+    let after = carried(&hosts[0])?;
+    assert!(after.0 == fast && after.1 >= slow + 20, "{after:?} after {fast} and {slow}");
+    let status = hosts[0].json("status")?;
+    assert_eq!(status["bridges"][0]["fast"]["slow_inward"][0][0], "ipsec", "{status}");
+    world.lender.run(&["ip", "xfrm", "policy", "flush"])?;
+    assert!(answered()?);
+    assert!(carried(&hosts[0])?.0 >= fast + 20);
+    hosts.iter().try_for_each(|host| host.down().map(drop))?;
+    running.into_iter().try_for_each(|process| process.ends(LIMIT))
 }
