@@ -225,8 +225,9 @@ impl Installed<'_> {
     }
 }
 
-/// The file, as a user would write it.
-fn config(carrier: Carrier, fast_path: &str) -> String {
+/// The file of a `borrow`, as a user would write it, with this word for `fast-path` at both ends.
+#[must_use]
+pub fn config(carrier: Carrier, fast_path: &str) -> String {
     format!(
         r#"[host.lender]
 uplink = "eth0"

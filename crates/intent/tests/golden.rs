@@ -94,7 +94,8 @@ fn offers(case: &Path) -> Offers {
 
 /// Where a carrier's packets have a fast path.
 fn slow(slow: &Slow) -> String {
-    let way = |why: &Option<String>| why.clone().map_or("fast path".into(), |why| format!("no fast path: {why}"));
+    let way =
+        |why: &Option<String>| why.clone().map_or("fast path".into(), |why| format!("no fast path: {why}"));
     format!("; out: {}; in: {}", way(&slow.outward), way(&slow.inward))
 }
 
