@@ -65,6 +65,24 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Prints all that the client of a tunnel6 needs, and nothing of any other client; changes nothing
+    ///
+    /// With Straddle, or with what the client's system has. Run it on the server, or wherever the file is. The
+    /// text goes to the standard output, to be copied: several files as one shell script that writes them.
+    /// It holds no key.
+    ///
+    /// Example, for a client that has systemd-networkd: straddle invite box --as networkd | ssh root@box sh
+    Invite(Invite),
+    /// Looks for known traps on this host, whoever set it up, and names the cure; changes nothing
+    ///
+    /// Needs no file: what it finds may have been typed by hand, or be the work of another program. Each trap has
+    /// what it does to packets, what was seen that tells so, and commands that mend it until the next boot. No
+    /// command is run.
+    Doctor {
+        /// The same as data
+        #[arg(long)]
+        json: bool,
+    },
     /// Makes a key for two hosts of which one tells the other where it is; prints it, or writes FILE
     Key {
         /// A new file, readable by its owner alone; copy it to the other host
@@ -168,6 +186,37 @@ pub(crate) struct Shown {
     /// The report as data
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args, Clone)]
+pub(crate) struct Invite {
+    /// The tunnel6: its name, or the name of its client
+    pub(crate) name: String,
+    /// What the client has
+    #[arg(long = "as", value_enum, value_name = "FORMAT", default_value = "straddle")]
+    pub(crate) form: FormatWord,
+    /// Write the files into this folder, each under its own name; none is written over
+    #[arg(long, value_name = "DIR", conflicts_with = "json")]
+    pub(crate) into: Option<PathBuf>,
+    /// The same as data: {"name", "as", "files": [{"path", "mode", "text"}], "then": what to run}
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FormatWord {
+    /// A file for Straddle itself
+    Straddle,
+    /// A shell script of ip commands
+    Iproute2,
+    /// A YAML file of netplan
+    Netplan,
+    /// The files of systemd-networkd
+    Networkd,
+    /// A stanza of Debian's /etc/network/interfaces
+    Ifupdown,
+    /// A shell script with a batch of uci
+    Openwrt,
 }
 
 #[derive(Args, Clone)]
@@ -325,7 +374,7 @@ Exit codes:
   0  done
   1  something failed; the host is as it was before
   2  a mistake in the command line or in the file; nothing was touched
-  3  status: a bridge is not in step; lab: a check failed
+  3  status: a bridge is not in step; lab: a check failed; doctor: a trap
   4  something is in the way (an object of somebody else, your own session);
      nothing was touched
   5  something failed, and the host is not as it was: what is left is listed";

@@ -36,10 +36,12 @@ pub(crate) enum Complaint {
     Kernel(Error),
     /// The host is in step, but its carriers can't be served.
     NotServed(String),
-    /// The host is in step, but a relay can't listen; a line for each place.
-    NotListening(String),
+    /// The host is in step, but a relay can't listen; a line for each `listen`, and whether what it lacks is files.
+    NotListening { lines: String, lacks_files: bool },
     /// The lab.
     Lab(String),
+    /// A mistake in the command line, in words, with what to write.
+    Mistake { message: String, help: String },
     /// Anything else, in words, with what to do.
     Other { message: String, help: String },
 }
@@ -47,15 +49,16 @@ pub(crate) enum Complaint {
 impl Complaint {
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Complaint::NoFile { .. } | Complaint::Mistakes { .. } | Complaint::Unknown { .. } => {
-                Exit::Mistake
-            }
+            Complaint::NoFile { .. }
+            | Complaint::Mistakes { .. }
+            | Complaint::Unknown { .. }
+            | Complaint::Mistake { .. } => Exit::Mistake,
             Complaint::Conflicts(_) | Complaint::Sessions { .. } => Exit::Refused,
             Complaint::Failure(failure) if !failure.left.is_empty() => Exit::Left,
             Complaint::NotVerified { left, .. } if !left.is_empty() => Exit::Left,
             Complaint::Left(_)
             | Complaint::NotServed(_)
-            | Complaint::NotListening(_)
+            | Complaint::NotListening { .. }
             | Complaint::StillThere(_)
             | Complaint::Forgotten(_) => Exit::Left,
             Complaint::Kernel(Error::Busy(_)) => Exit::Refused,

@@ -211,8 +211,16 @@ impl Installed<'_> {
     /// # Errors
     /// When it ends instead, with what it wrote.
     pub fn run(&self) -> Result<Process, LabError> {
+        self.run_with(&[])
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    /// As [`Installed::run`].
+    pub fn run_with(&self, options: &[&str]) -> Result<Process, LabError> {
         let log = self.straddle.directory.join(format!("{}-run.log", self.host.name()));
-        let mut process = Process::start(self.command(&["run"]), &log)?;
+        let mut process = Process::start(self.command(&[&["run"], options].concat()), &log)?;
         process.says("ready", LIMIT)?;
         Ok(process)
     }

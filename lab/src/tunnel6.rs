@@ -45,7 +45,7 @@ pub fn tunnel6(
     let running = up(&world, &straddle)?;
     let mut checks = compare(before, ask(&world, Pace::OneByOne)?);
     progress("who is asked for, who sends, who has no route");
-    checks.extend(neighbours(&world)?);
+    checks.extend(neighbours(&world, &straddle)?);
     checks.push(spoofed(&world, &straddle)?);
     checks.extend(unassigned(&world)?);
     progress("the server's uplink flaps");
@@ -116,7 +116,9 @@ fn ask(world: &Broker, pace: Pace) -> Result<Vec<Finding>, LabError> {
             question::basics(&way)
         }));
     }
-    for way in [from_box, to_box] {
+    let near = way("web → box, on-link", web, Broker::WEB, box_, Broker::NEAR_BOX);
+    tasks.push(Box::new(move || Ok(vec![question::pinged(&near)?])));
+    for way in [from_box, to_box, near] {
         tasks.push(Box::new(move || downloaded(&way, directory)));
     }
     let hops = [Broker::AT_BOX.into(), Broker::GATEWAY.into()];
@@ -163,8 +165,15 @@ fn downloaded(way: &Way<'_>, directory: &Path) -> Result<Vec<Finding>, LabError>
 
 /// The gateway solicits those that it has packets for: whoever has one of the hoster's addresses is
 /// answered for, and nobody else.
-fn neighbours(world: &Broker) -> Result<Vec<Check>, LabError> {
-    let asked = [(Broker::BOX, true), (Broker::AT_BOX, true), (Broker::SHED, true), (Broker::NOBODY, false)];
+fn neighbours(world: &Broker, straddle: &Straddle) -> Result<Vec<Check>, LabError> {
+    let asked = [
+        (Broker::BOX, true),
+        (Broker::AT_BOX, true),
+        (Broker::SHED, true),
+        (Broker::NOBODY, false),
+        (Broker::NEAR_BOX, true),
+        (Broker::NEAR_NOBODY, false),
+    ];
     let one = |(address, expected): (Ipv6Addr, bool)| {
         world.inet.try_run(&["ip", "-6", "neigh", "flush", "dev", "hoster"])?;
         ping(&world.inet, address.into(), 1)?;
@@ -175,7 +184,29 @@ fn neighbours(world: &Broker) -> Result<Vec<Check>, LabError> {
         let measured = if found { "an answer" } else { "no answer" };
         Ok(Check::new(name, found == expected, measured))
     };
-    asked.into_iter().map(one).collect()
+    let mut checks = asked.into_iter().map(one).collect::<Result<Vec<_>, _>>()?;
+    checks.push(configured(world, straddle)?);
+    Ok(checks)
+}
+
+/// A neighbour that takes an address of an assigned network asks before whether somebody has it (RFC 4862 §5.4);
+/// that question is none for the server.
+fn configured(world: &Broker, straddle: &Straddle) -> Result<Check, LabError> {
+    let address = Broker::NEAR_BOX.to_string();
+    world.inet.sysctl("net/ipv6/conf/hoster/accept_dad", "1")?;
+    world.inet.ip(&format!("address add {address}/128 dev hoster"))?;
+    let failed = wait::until("the address to be probed", ANSWER, || {
+        let shown = world.inet.ip_json(&format!("-6 address show to {address} dev hoster")).ok()?;
+        let info = &shown[0]["addr_info"][0];
+        (info["tentative"] != true).then(|| info["dadfailed"] == true)
+    })?;
+    world.inet.ip(&format!("address del {address}/128 dev hoster"))?;
+    let status = straddle.on(&world.vps).json("status")?;
+    let ends = status["neighbours"]["solicitations"].as_array().into_iter().flatten();
+    let heard: u64 = ends.filter(|end| end[0] == "duplicate-probe").filter_map(|end| end[1].as_u64()).sum();
+    let answered = if failed { "answered" } else { "not answered" };
+    let name = format!("a neighbour's probe for {address}: not answered");
+    Ok(Check::new(name, heard > 0 && !failed, format!("{heard} heard, {answered}")))
 }
 
 /// Whether a neighbour has answered; none while that is open.
@@ -269,7 +300,7 @@ fn flapped(world: &Broker) -> Result<Check, LabError> {
     let back = wait::until("the tunnels to be back", HEALED, || {
         world.inet.try_run(&["ip", "-6", "neigh", "flush", "dev", "hoster"]).ok()?;
         let there = |address: Ipv6Addr| ping(&world.web, address.into(), 3).is_ok_and(|ping| ping.complete());
-        [Broker::BOX, Broker::SHED, Broker::PC].into_iter().all(there).then_some(())
+        [Broker::BOX, Broker::SHED, Broker::PC, Broker::NEAR_BOX].into_iter().all(there).then_some(())
     });
     let measured = if back.is_ok() { "reached again" } else { "not reached" };
     Ok(Check::new("a link flap of the server's uplink heals", back.is_ok(), measured))
@@ -329,8 +360,8 @@ const END: Duration = Duration::from_secs(10);
 /// until its hop limit is reached.
 const LOOP: u64 = 10;
 
-const NOTE: &str = "The hoster delivers 2001:db8:1::/64 on-link, where neighbours are solicited, and routes \
-2001:db8:100::/40 to the vps. The shed tells its IPv4 address in signed messages.";
+const NOTE: &str = "The hoster delivers 2001:db8:1::/64 and 2001:db8:1:100::/56 on-link, where neighbours are \
+solicited, and routes 2001:db8:100::/40 to the vps. The shed tells its IPv4 address in signed messages.";
 
 const DRAWING: &str = "
   web ──────────── inet ──────────── vps

@@ -196,3 +196,40 @@ pub(super) const RELAY: &[(&str, &str)] = &[
          file is read anew, connections go on as they began, also those of a relay that is gone.",
     ),
 ];
+
+/// What a server of tunnels has to be told of its hoster and its clients.
+pub(super) const BROKER: &[(&str, &str)] = &[
+    (
+        "on-link",
+        "Of the server's [host.NAME]: networks that the hoster delivers on the uplink's link, as its gateway asks for each address \
+         by neighbour solicitation. What the uplink's own routes say of that need not be repeated.",
+    ),
+    (
+        "neighbour-source",
+        "Of the same: where answers come from. link-local: the uplink's link-local address, as the kernel's proxy answers. global: \
+         the host's ipv6; some hosters let nothing else through. as-asked: to a question from a link-local address the one, to \
+         any other the other. With the last two straddle run answers for single addresses as well. Answered are addresses and \
+         networks of clients whose endpoint is known; never a probe for duplicates, by which another takes an address.",
+    ),
+    (
+        "update-url",
+        "Of the same: http:// or https://, a name or an address, and a port if need be. Clients append /nic/update to it. The \
+         server listens at every address of its section.",
+    ),
+    (
+        "certificate, certificate-key",
+        "Of the same: PEM files, read anew on SIGHUP. The certificate's own comes first.",
+    ),
+    (
+        "update-key-file, update-user, update-hostname",
+        "Of [[tunnel6]]: how the client that tells its endpoint by HTTP is known. The key is one line of 16 to 256 visible \
+         characters in a file of mode 0600, at the server alone; user and hostname are the bridge's name where nothing else is \
+         written. 10 updates of one tunnel at once, then one in 5 seconds, are taken.",
+    ),
+    (
+        "the answers",
+        "good and nochg with the address; badauth: user and key are those of no tunnel, or there are none; nohost: those of \
+         a tunnel, but not of this one; badip: no tunnel can end there; abuse: too many; notfqdn, numhost: no tunnel is named, or \
+         too many; 911: this is no update.",
+    ),
+];

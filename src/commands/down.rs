@@ -15,6 +15,9 @@ use super::Ended;
 /// Takes everything back. The file is not needed: marks and journal tell.
 pub(crate) fn down(place: &Place) -> Ended {
     if let Some(runner) = runner(&place.runtime_dir)? {
+        if !runner.drains().is_zero() {
+            say::line(&render::waiting(runner.drains()));
+        }
         runner.end()?;
     }
     let _turn = Turn::take(&place.runtime_dir, TURN)?;

@@ -7,7 +7,7 @@ use crate::cli::{Cli, EXIT_CODES, Exit};
 use crate::complaint::Complaint;
 
 use super::Ended;
-use super::choices::{CHOICES, RELAY};
+use super::choices::{BROKER, CHOICES, RELAY};
 use super::translate::Unread;
 
 /// Prints the manual page: from the definition of the command line, the reasons of drops, and what a
@@ -50,6 +50,13 @@ fn page(out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(
         out,
+        ".SH \"WHAT A SERVER OF TUNNELS IS TOLD\"\nKeys for \\fB[[tunnel6]]\\fR, and what they decide."
+    )?;
+    for (what, words) in BROKER {
+        writeln!(out, ".TP\n\\fB{what}\\fR\n{words}")?;
+    }
+    writeln!(
+        out,
         ".SH FILES\n.TP\n\\fB/etc/straddle/straddle.toml\\fR\nDescribes every host that takes part."
     )?;
     writeln!(out, ".TP\n\\fB/var/lib/straddle/journal\\fR\nWhat was displaced, and how it was before.")?;
@@ -88,6 +95,14 @@ fn reasons(out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(out, ".SS \"What became of messages that tell an endpoint\"")?;
     for reason in straddle_serve::update::Reason::ALL {
+        writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;
+    }
+    writeln!(out, ".SS \"What became of updates by HTTP\"")?;
+    for reason in straddle_serve::http::Reason::ALL {
+        writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;
+    }
+    writeln!(out, ".SS \"What became of neighbours' solicitations\"")?;
+    for reason in straddle_serve::neighbour::Reason::ALL {
         writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;
     }
     writeln!(out, ".SS \"By the capture that straddle translate reads\"")?;

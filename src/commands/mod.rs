@@ -3,7 +3,9 @@
 mod addr;
 mod check;
 mod choices;
+mod doctor;
 mod down;
+mod invite;
 mod key;
 mod lab;
 mod man;
@@ -14,7 +16,7 @@ mod translate;
 mod up;
 
 pub(crate) use addr::{Answer, Crossing};
-pub(crate) use status::Status;
+pub(crate) use status::{Deaf, Status};
 pub(crate) use translate::{End, Sent, Told, Totals, Why};
 pub(crate) use up::raise;
 
@@ -36,6 +38,8 @@ pub(crate) fn run(cli: &Cli) -> Ended {
         Command::Run { force } => run::run(place, force.force),
         Command::Down => down::down(place),
         Command::Status { json } => status::status(place, *json),
+        Command::Invite(asked) => invite::invite(place, asked),
+        Command::Doctor { json } => doctor::doctor(*json),
         Command::Key { file } => key::key(file.as_deref()),
         Command::Lab(options) => lab::lab(options),
         Command::Addr(question) => addr::addr(place, question),

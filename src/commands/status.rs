@@ -29,6 +29,14 @@ pub(crate) struct Status {
     pub(crate) carried: Vec<(String, Carried)>,
 }
 
+/// Whether a relay does not listen where it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deaf {
+    No,
+    InPart,
+    Altogether,
+}
+
 /// Tells for each bridge whether it is in step and served, and its counters.
 pub(crate) fn status(place: &Place, json: bool) -> Ended {
     let mut site = Site::open(place)?;
@@ -102,6 +110,17 @@ fn words(step: &Step) -> Vec<String> {
 }
 
 impl Status {
+    /// Whether a running straddle can't listen where this bridge should.
+    pub(crate) fn deaf(&self, bridge: &Bridge) -> Deaf {
+        let counted = self.counters(bridge).unwrap_or_default();
+        let listeners = counted["listeners"].as_array().map(Vec::as_slice).unwrap_or_default();
+        match listeners.iter().filter(|listener| !listener["trouble"].is_null()).count() {
+            0 => Deaf::No,
+            count if count < listeners.len() => Deaf::InPart,
+            _ => Deaf::Altogether,
+        }
+    }
+
     /// The counters of a bridge, from whoever carries its packets.
     pub(crate) fn counters(&self, bridge: &Bridge) -> Option<Value> {
         let device = self.devices.iter().find(|(device, _)| Some(device.as_str()) == bridge.device());
@@ -137,6 +156,21 @@ impl Status {
         service.updates.iter().find(|update| update["bridge"] == bridge.name.as_str())
     }
 
+    /// What was told of no bridge of this host.
+    pub(crate) fn strangers(&self) -> Option<&Value> {
+        self.service.as_ref()?.updates.iter().find(|update| update.get("bridge").is_none())
+    }
+
+    /// Whether endpoints are heard by HTTP.
+    pub(crate) fn hears(&self) -> bool {
+        self.strangers().is_some_and(|strangers| strangers["requests"].is_array())
+    }
+
+    /// What neighbours have asked for.
+    pub(crate) fn neighbours(&self) -> Option<&Value> {
+        self.service.as_ref()?.neighbours.as_ref()
+    }
+
     /// Whether the endpoint of a bridge, if it changes, is known to the other end.
     fn told(&self, bridge: &Bridge) -> bool {
         if matches!(bridge.via, Via::Awaited(_)) {
@@ -151,9 +185,7 @@ impl Status {
     fn works(&self, bridge: &Bridge) -> bool {
         let Some(counters) = self.counters(bridge) else { return false };
         let discovers = matches!(&bridge.via, Via::Translator(translator) if translator.discovers.is_some());
-        let troubled =
-            counters["listeners"].as_array().into_iter().flatten().any(|one| !one["trouble"].is_null());
-        if troubled {
+        if self.deaf(bridge) != Deaf::No {
             return false;
         }
         !discovers || counters["prefixes"].as_array().is_some_and(|prefixes| !prefixes.is_empty())
@@ -163,6 +195,8 @@ impl Status {
     pub(crate) fn well(&self) -> bool {
         let plan = &self.look.plan;
         self.left.is_empty()
+            && (plan.answers.is_none() || self.neighbours().is_some())
+            && (plan.http.is_none() || self.hears())
             && plan.served().all(|bridge| self.works(bridge))
             && plan.bridges.iter().all(|bridge| self.told(bridge))
     }

@@ -16,6 +16,15 @@ pub(super) fn allow_many() {
     }
 }
 
+/// How many of them the relays may have: enough is held back for the rest of the process, which answers `status`, looks at
+/// the kernel, runs nft and asks for names.
+pub(super) fn for_relays() -> u64 {
+    let allowed = allowed();
+    allowed - HELD_BACK.min(allowed / 4)
+}
+
+const HELD_BACK: u64 = 128;
+
 /// How many there may be.
 pub(super) fn allowed() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)

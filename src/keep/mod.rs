@@ -1,5 +1,6 @@
 //! The running straddle: up, serve, and whenever the kernel says that something changed, look again.
 
+mod answering;
 mod discovery;
 mod files;
 mod relaying;
@@ -28,6 +29,7 @@ use crate::render;
 use crate::say;
 use crate::site::Site;
 
+use answering::Answering;
 use discovery::{Discovery, Found};
 use relaying::Relaying;
 use service::Door;
@@ -55,6 +57,7 @@ pub(crate) struct Keeper<'a> {
     /// What it has found, as told to the loops.
     found: Found,
     updates: Updates,
+    answering: Answering,
     watch: Watch,
     door: Door,
     end: UnixStream,
@@ -85,7 +88,7 @@ impl<'a> Keeper<'a> {
         // Subscribed before the first look: nothing is missed between.
         let watch = Watch::begin()?;
         let turn = Turn::take(&place.runtime_dir, TURN)?;
-        updates::readable(&site.look(place)?.plan.updates)?;
+        updates::readable(&site.look(place)?.plan)?;
         let plan = raise(&mut site, place, force)?.plan;
         drop(turn);
         let served: Vec<&Bridge> = with_device(&plan).collect();
@@ -95,15 +98,12 @@ impl<'a> Keeper<'a> {
         }
         let discovery = Discovery::begin(&served)?;
         // One port that is taken is no reason to leave the rest of the host unserved.
-        let mut updates = Updates::begin(&[], &site.endpoints)?;
-        match Updates::begin(&plan.updates, &site.endpoints) {
-            Ok(begun) => updates = begun,
-            Err(complaint) => say::aside(&render::complaint(&complaint)),
-        }
+        let mut updates = Updates::new(&site.endpoints)?;
+        aside(updates.change(&plan, false));
+        let mut answering = Answering::default();
+        aside(answering.change(plan.answers.as_ref()).err());
         let mut relaying = Relaying::begin()?;
-        if let Err(complaint) = relaying.change(plan.served()) {
-            say::aside(&render::complaint(&complaint));
-        }
+        aside(relaying.change(plan.served()).err());
         Ok(Keeper {
             place,
             site,
@@ -111,6 +111,7 @@ impl<'a> Keeper<'a> {
             discovery,
             found,
             updates,
+            answering,
             serving,
             relaying,
             watch,
@@ -161,6 +162,7 @@ impl<'a> Keeper<'a> {
             self.watch.fd(),
         ];
         fds.push(self.relaying.ended());
+        fds.extend(self.answering.ended());
         fds.extend(self.serving.ended());
         let mut fds: Vec<PollFd<'_>> =
             fds.into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
@@ -205,39 +207,18 @@ impl<'a> Keeper<'a> {
         if is_readable(&self.reload) || is_readable(&self.end) {
             return;
         }
-        if let Err(complaint) = self.repair() {
-            say::aside(&render::complaint(&complaint));
-        }
+        aside(self.repair().err());
         self.tell_what_is_known();
         drop(turn);
-        if self.updates.suits(&self.plan.updates) {
-            self.updates.follow(&self.plan.updates);
-        } else {
-            self.update_anew();
-        }
-        if let Err(complaint) = self.relaying.change(self.plan.served()) {
-            say::aside(&render::complaint(&complaint));
-        }
+        aside(self.updates.change(&self.plan, false));
+        aside(self.relaying.change(self.plan.served()).err());
         self.serve();
-    }
-
-    /// Tells and hears for what there is by now; nothing, when that can't be, until something changes.
-    fn update_anew(&mut self) {
-        // The port is free once whoever listens there has ended.
-        let begun = Updates::begin(&[], &self.site.endpoints).and_then(|none| {
-            self.updates = none;
-            Updates::begin(&self.plan.updates, &self.site.endpoints)
-        });
-        match begun {
-            Ok(updates) => self.updates = updates,
-            Err(complaint) => say::aside(&render::complaint(&complaint)),
-        }
     }
 
     /// What another host has told is remembered, then the plan follows it.
     fn take_endpoints(&mut self) {
         if self.updates.ended() {
-            self.update_anew();
+            aside(self.updates.change(&self.plan, false));
         }
         let heard = self.updates.heard();
         let mut endpoints = self.site.endpoints.clone();
@@ -316,7 +297,13 @@ impl<'a> Keeper<'a> {
 
     fn answer(&self) {
         let counters = self.serving.report(&self.found).into_iter().chain(self.relaying.report());
-        self.door.answer(counters.collect(), self.updates.report());
+        self.door.answer(&Service {
+            pid: std::process::id(),
+            counters: counters.collect(),
+            updates: self.updates.report(),
+            neighbours: self.answering.report(),
+            drains: self.relaying.drain_time().as_secs(),
+        });
     }
 
     /// What the relays' loops have to say.
@@ -361,7 +348,7 @@ impl<'a> Keeper<'a> {
                 self.site = site;
                 self.look_again();
                 // Keys may be others.
-                self.update_anew();
+                aside(self.updates.change(&self.plan, true));
                 say::line(&format!("read {} anew", self.place.config.display()));
             }
             Err(complaint) => say::aside(&render::complaint(&complaint)),
@@ -375,9 +362,8 @@ impl<'a> Keeper<'a> {
             self.relay_anew();
         }
         let wanted: Vec<&Bridge> = with_device(&self.plan).collect();
-        for complaint in self.serving.change(&wanted, &self.found) {
-            say::aside(&render::complaint(&complaint));
-        }
+        aside(self.serving.change(&wanted, &self.found));
+        aside(self.answering.change(self.plan.answers.as_ref()).err());
         let served: Vec<&Bridge> = self.serving.bridges().collect();
         if self.discovery.suits(&served) {
             return;
@@ -394,9 +380,14 @@ impl<'a> Keeper<'a> {
             self.relaying = relaying;
             self.relaying.change(self.plan.served())
         });
-        if let Err(complaint) = begun {
-            say::aside(&render::complaint(&complaint));
-        }
+        aside(begun.err());
+    }
+}
+
+/// What can't be done is told, and the rest goes on.
+fn aside(complaints: impl IntoIterator<Item = Complaint>) {
+    for complaint in complaints {
+        say::aside(&render::complaint(&complaint));
     }
 }
 

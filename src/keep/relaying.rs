@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use straddle_intent::model::{self, Family, Place};
 use straddle_intent::plan::{Bridge, Via};
-use straddle_serve::relay::{Alert, Listen, Protocol, Relay, Rules, Serving, Target};
+use straddle_serve::relay::{Alert, Listen, NotListening, Protocol, Relay, Rules, Serving, Target};
 
 use crate::complaint::Complaint;
 
@@ -18,15 +18,19 @@ use super::files;
 pub(super) struct Relaying {
     serving: Serving,
     relays: Vec<Relay>,
+    /// What was told last of what is not listened at.
+    told: Vec<NotListening>,
 }
 
 impl Relaying {
     /// Serves nothing yet, and has no loops as long as that is so.
     pub(super) fn begin() -> Result<Relaying, Complaint> {
-        Ok(Relaying { serving: Serving::begin(0).map_err(not_served)?, relays: Vec::new() })
+        let serving = Serving::begin(0, files::for_relays()).map_err(not_served)?;
+        Ok(Relaying { serving, relays: Vec::new(), told: Vec::new() })
     }
 
-    /// Serves the relays among these bridges from here on, and no others.
+    /// Serves the relays among these bridges from here on, and no others. What is in the way is tried again each time,
+    /// and told when it is something else.
     pub(super) fn change<'a>(&mut self, bridges: impl Iterator<Item = &'a Bridge>) -> Result<(), Complaint> {
         let relays: Vec<Relay> = bridges.flat_map(relays).collect();
         if relays == self.relays && !self.serving.is_troubled() {
@@ -35,10 +39,20 @@ impl Relaying {
         if self.relays.is_empty() && self.serving.open() == 0 {
             files::allow_many();
             let loops = if relays.is_empty() { 0 } else { processors() };
-            self.serving = Serving::begin(loops).map_err(not_served)?;
+            self.serving = Serving::begin(loops, files::for_relays()).map_err(not_served)?;
         }
         self.relays.clone_from(&relays);
-        self.serving.change(relays).map_err(|troubles| Complaint::NotListening(troubles.join("\n")))
+        let troubles = self.serving.change(relays).err().unwrap_or_default();
+        if troubles == self.told {
+            return Ok(());
+        }
+        self.told = troubles.to_vec();
+        if troubles.is_empty() {
+            return Ok(());
+        }
+        let lines: Vec<String> = troubles.iter().map(ToString::to_string).collect();
+        let lacks_files = troubles.iter().all(NotListening::lacks_files);
+        Err(Complaint::NotListening { lines: lines.join("\n"), lacks_files })
     }
 
     /// Listens nowhere any more, and waits for nothing: see [`Relaying::open`].
@@ -51,9 +65,10 @@ impl Relaying {
         self.serving.open()
     }
 
-    /// The longest time that a connection has left once this drains.
+    /// The longest time that a connection has left once this drains; none where there is nothing to wait for.
     pub(super) fn drain_time(&self) -> Duration {
-        self.relays.iter().map(|relay| relay.rules.drain_time).max().unwrap_or_default()
+        let times = self.relays.iter().map(|relay| relay.rules.drain_time);
+        times.max().filter(|_| self.open() > 0).unwrap_or_default()
     }
 
     /// The counters of every relay.

@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -10,18 +11,23 @@ use straddle_kernel::Turn;
 use crate::complaint::Complaint;
 
 /// A running straddle.
-pub(crate) struct Runner(OwnedFd);
+pub(crate) struct Runner {
+    process: OwnedFd,
+    /// Seconds that what goes through its relays has left at most.
+    drains: u64,
+}
 
-/// Seconds that connections through its relays have to end by themselves.
-const COURTESY: i64 = 5;
-/// Seconds that it has to end then.
+/// Seconds that it has to end.
 const PATIENCE: i64 = 10;
 
 /// The straddle that runs with this folder, if one does.
 pub(crate) fn runner(runtime_dir: &Path) -> Result<Option<Runner>, Complaint> {
     let Some(pid) = Turn::holder(runtime_dir, super::LOCK)?.and_then(Pid::from_raw) else { return Ok(None) };
     match pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(fd) => Ok(Some(Runner(fd))),
+        Ok(process) => {
+            let drains = super::ask(runtime_dir).map_or(0, |service| service.drains);
+            Ok(Some(Runner { process, drains }))
+        }
         Err(rustix::io::Errno::SRCH) => Ok(None),
         Err(errno) => Err(trouble(errno)),
     }
@@ -30,12 +36,18 @@ pub(crate) fn runner(runtime_dir: &Path) -> Result<Option<Runner>, Complaint> {
 impl Runner {
     /// Has it read its file anew.
     pub(crate) fn reload(&self) -> Result<(), Complaint> {
-        pidfd_send_signal(&self.0, Signal::HUP).map_err(trouble)
+        pidfd_send_signal(&self.process, Signal::HUP).map_err(trouble)
     }
 
-    /// Ends it, and waits until it has ended. What its relays have open has a little time.
+    /// How long [`Runner::end`] may wait for what goes through its relays (`drain-time`).
+    pub(crate) fn drains(&self) -> Duration {
+        Duration::from_secs(self.drains)
+    }
+
+    /// Ends it, and waits until it has ended; a second time while it waits means at once.
     pub(crate) fn end(&self) -> Result<(), Complaint> {
-        if self.ends_within(COURTESY)? || self.ends_within(PATIENCE)? {
+        let courtesy = i64::try_from(self.drains).unwrap_or(0).saturating_add(PATIENCE);
+        if self.ends_within(courtesy)? || self.ends_within(PATIENCE)? {
             return Ok(());
         }
         Err(Complaint::Other {
@@ -46,12 +58,12 @@ impl Runner {
 
     /// Tells it to end; a second time means at once.
     fn ends_within(&self, seconds: i64) -> Result<bool, Complaint> {
-        match pidfd_send_signal(&self.0, Signal::TERM) {
+        match pidfd_send_signal(&self.process, Signal::TERM) {
             Ok(()) => {}
             Err(rustix::io::Errno::SRCH) => return Ok(true),
             Err(errno) => return Err(trouble(errno)),
         }
-        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        let mut fds = [PollFd::new(&self.process, PollFlags::IN)];
         let patience = Timespec { tv_sec: seconds, tv_nsec: 0 };
         poll(&mut fds, Some(&patience)).map(|ready| ready > 0).map_err(trouble)
     }

@@ -23,6 +23,12 @@ pub(crate) struct Service {
     pub(crate) counters: Vec<Value>,
     /// What was told and heard of endpoints that change.
     pub(crate) updates: Vec<Value>,
+    /// What neighbours have asked for, where a process answers them.
+    #[serde(default)]
+    pub(crate) neighbours: Option<Value>,
+    /// Seconds that what goes through its relays has left at most once it is told to end.
+    #[serde(default)]
+    pub(crate) drains: u64,
 }
 
 /// The listening end; its file goes when it is dropped.
@@ -56,10 +62,9 @@ impl Door {
     }
 
     /// Answers whoever has connected. One that doesn't listen to the answer has gone without it.
-    pub(super) fn answer(&self, counters: Vec<Value>, updates: Vec<Value>) {
-        let service = Service { pid: std::process::id(), counters, updates };
+    pub(super) fn answer(&self, service: &Service) {
         while let Ok((stream, _)) = self.listener.accept() {
-            let _ = tell(&stream, &service);
+            let _ = tell(&stream, service);
         }
     }
 }

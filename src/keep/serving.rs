@@ -1,7 +1,7 @@
 //! What serves the bridges of a plan: the loops of carriers and those of translators. As with everything, what
 //! shall be is compared with what is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -27,7 +27,8 @@ struct Served {
 }
 
 enum Loops {
-    Carriers(carrier::Serving),
+    /// With the open devices.
+    Carriers(carrier::Serving, Devices),
     Translator(translator::Serving),
 }
 
@@ -36,18 +37,18 @@ impl Serving {
     /// and its counters. What can't be served is told.
     pub(super) fn change(&mut self, wanted: &[&Bridge], found: &Found) -> Vec<Complaint> {
         let mut former = std::mem::take(&mut self.0);
-        let mut begins = Vec::new();
+        let (mut all, mut begins) = (Vec::new(), Vec::new());
         for bridges in together(wanted) {
             match former.iter().position(|served| served.may_serve(&bridges)) {
-                Some(at) => self.0.push(former.swap_remove(at).serve(&bridges, found)),
+                Some(at) => all.push(former.swap_remove(at).serve(&bridges, found)),
                 None => begins.push(bridges),
             }
         }
         // Two sockets for one carrier would hand each packet on twice.
         drop(former);
-        let begun = begins.into_iter().map(|bridges| Served::begin(&bridges, found));
+        all.extend(begins.into_iter().map(|bridges| Served::begin(&bridges, found)));
         let mut complaints = Vec::new();
-        for served in begun {
+        for served in all {
             match served {
                 Ok(served) => self.0.push(served),
                 Err(complaint) => complaints.push(complaint),
@@ -98,18 +99,24 @@ impl Served {
         let loops = if carriers.is_empty() {
             Loops::Translator(translator::Serving::begin(translators).map_err(not_served)?)
         } else {
-            Loops::Carriers(carrier::Serving::begin(carriers).map_err(not_served)?)
+            Loops::Carriers(carrier::Serving::begin(carriers).map_err(not_served)?, devices)
         };
         Ok(Served { bridges: owned(bridges), loops })
     }
 
-    /// Whether its loops are right for these bridges: a translator may be told anything.
+    /// Whether its loops are right for these bridges: a translator may be told anything, and carriers what the peers
+    /// are that their devices and their socket serve.
     fn may_serve(&self, bridges: &[&Bridge]) -> bool {
         if is_readable(self.loops.ended()) {
             return false;
         }
         match &self.loops {
-            Loops::Carriers(_) => self.bridges.iter().eq(bridges.iter().copied()),
+            Loops::Carriers(_, devices) => {
+                let wanted: BTreeSet<&str> = bridges.iter().filter_map(|bridge| bridge.device()).collect();
+                let sockets = |bridges: &mut dyn Iterator<Item = &Bridge>| bridges.next().and_then(socket);
+                sockets(&mut self.bridges.iter()) == sockets(&mut bridges.iter().copied())
+                    && wanted.into_iter().eq(devices.keys().map(String::as_str))
+            }
             Loops::Translator(_) => {
                 let same = |(one, other): (&Bridge, &&Bridge)| {
                     one.name == other.name && one.device() == other.device()
@@ -119,12 +126,22 @@ impl Served {
         }
     }
 
-    fn serve(mut self, bridges: &[&Bridge], found: &Found) -> Served {
-        if !self.bridges.iter().eq(bridges.iter().copied()) {
-            self.bridges = owned(bridges);
-            self.tell(found);
+    fn serve(mut self, bridges: &[&Bridge], found: &Found) -> Result<Served, Complaint> {
+        if self.bridges.iter().eq(bridges.iter().copied()) {
+            return Ok(self);
         }
-        self
+        self.bridges = owned(bridges);
+        self.tell(found);
+        if let Loops::Carriers(loops, devices) = &mut self.loops {
+            let mut carriers = Vec::new();
+            for bridge in &self.bridges {
+                if let Via::Carrier(carrier) = &bridge.via {
+                    carriers.push(self::carrier(&bridge.name, carrier, devices)?);
+                }
+            }
+            loops.exchange(carriers);
+        }
+        Ok(self)
     }
 
     fn tell(&self, found: &Found) {
@@ -141,14 +158,14 @@ impl Served {
 impl Loops {
     fn ended(&self) -> BorrowedFd<'_> {
         match self {
-            Loops::Carriers(loops) => loops.ended(),
+            Loops::Carriers(loops, _) => loops.ended(),
             Loops::Translator(loops) => loops.ended(),
         }
     }
 
     fn report(&self, found: &Found) -> Vec<Value> {
         match self {
-            Loops::Carriers(loops) => loops.report().into_iter().map(|report| json!(report)).collect(),
+            Loops::Carriers(loops, _) => loops.report().into_iter().map(|report| json!(report)).collect(),
             Loops::Translator(loops) => {
                 loops.report().into_iter().map(|report| translated(report, found)).collect()
             }

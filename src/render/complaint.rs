@@ -41,9 +41,14 @@ pub(crate) fn complaint(complaint: &Complaint) -> String {
             &format!("the host is in step, but nothing is served: {why}"),
             "mend that, or `straddle down`",
         ),
-        Complaint::NotListening(lines) => {
+        Complaint::NotListening { lines, lacks_files: false } => {
             error(lines, "see what listens there with `ss -tulpn`, and end it or write another port")
         }
+        Complaint::NotListening { lines, lacks_files: true } => error(
+            lines,
+            "each port takes a file, and each connection two: a larger `LimitNOFILE=` of its unit allows more; or listen \
+             at fewer ports (a [[publish]] by `ports` takes none)",
+        ),
         Complaint::StillThere(steps) => {
             let words: Vec<String> =
                 steps.iter().filter_map(|step| words::step(step).into_iter().next()).collect();
@@ -61,7 +66,7 @@ pub(crate) fn complaint(complaint: &Complaint) -> String {
             "that line's memory is lost: compare addresses, routes and sysctls with what they should be",
         ),
         Complaint::Lab(why) => format!("{} {why}\n", coloured(AnsiColor::Red, "error:")),
-        Complaint::Other { message, help } => error(message, help),
+        Complaint::Mistake { message, help } | Complaint::Other { message, help } => error(message, help),
     }
 }
 

@@ -2,7 +2,9 @@
 
 mod addr;
 mod complaint;
+mod doctor;
 mod fast;
+mod invite;
 mod plan;
 mod relay;
 mod status;
@@ -10,8 +12,10 @@ mod translate;
 
 pub(crate) use addr::{addr, addr_json};
 pub(crate) use complaint::{complaint, warning};
+pub(crate) use doctor::{traps, traps_json};
+pub(crate) use invite::invite_json;
 pub(crate) use plan::{in_step, needs_serving, plan, plan_json, prefixes, taking};
-pub(crate) use relay::{alert, draining};
+pub(crate) use relay::{alert, draining, waiting};
 pub(crate) use status::{status, status_json};
 pub(crate) use translate::{translate, translate_json, translate_totals};
 

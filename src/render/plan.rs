@@ -126,7 +126,12 @@ pub(crate) fn needs_serving(plan: &Plan) -> String {
     let translated = |bridge: &Bridge| matches!(&bridge.via, Via::Translator(t) if t.slow.is_none());
     let what = if plan.served().any(translated) { "not everything" } else { "nothing" };
     let text = if devices.is_empty() {
-        "nothing listens yet: a relay needs a process. Serve it: straddle run".to_string()
+        let what = match (plan.served().next().is_some(), plan.answers.is_some()) {
+            (true, _) => "nothing listens yet: a relay needs a process",
+            (false, true) => "no neighbour is answered yet for networks: that needs a process",
+            (false, false) => "no endpoint is told or heard yet: that needs a process",
+        };
+        format!("{what}. Serve it: straddle run")
     } else {
         format!(
             "{what} crosses {} yet: a tun device needs a process. Serve it: straddle run",

@@ -77,6 +77,17 @@ pub(super) fn counters(counted: &Value) -> String {
         if let Some(trouble) = listener["trouble"].as_str() {
             out += &folded("    ", 6, &format!("{} {trouble}", bad("not listening:")));
         }
+        let limit = match listener["at_limit"].as_str() {
+            Some("max-connections") => "has its `max-connections`; whoever comes is refused until some end",
+            Some(_) => {
+                "relays have all the files open that they may; new connections wait until others end. A larger \
+                 `LimitNOFILE=` of the unit allows more"
+            }
+            None => "",
+        };
+        if !limit.is_empty() {
+            out += &folded("    ", 6, &format!("{} {limit}", bad("at its limit:")));
+        }
         let datagrams = |name: &str| {
             let (count, lost) = (way(name, "datagrams"), way(name, "lost"));
             let lost = if lost == 0 { String::new() } else { format!(", {lost} lost") };
@@ -110,6 +121,15 @@ pub(crate) fn alert(alert: &Alert, files: u64) -> String {
             )) + "\n"
         }
     }
+}
+
+/// What `down` waits for.
+pub(crate) fn waiting(longest: Duration) -> String {
+    let seconds = longest.as_secs();
+    let text = format!(
+        "connections go through relays and have up to {seconds} s left; a second `straddle down` ends them at once"
+    );
+    folded("", 2, &text).trim_end().to_string()
 }
 
 /// What happens between the word to end and the end.

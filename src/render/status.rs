@@ -4,11 +4,13 @@ use anstyle::AnsiColor;
 use serde_json::{Value, json};
 use straddle_encap::Reason as Encap;
 use straddle_intent::plan::{Bridge, Translator, Via};
+use straddle_serve::http::Reason as Requested;
+use straddle_serve::neighbour::Reason as Solicited;
 use straddle_serve::translator::Loss;
 use straddle_serve::update::Reason as Told;
 use straddle_xlat::Reason;
 
-use crate::commands::Status;
+use crate::commands::{Deaf, Status};
 
 use super::{bold, coloured, fast, folded, headed};
 
@@ -28,7 +30,12 @@ pub(crate) fn status(status: &Status) -> String {
         None => String::new(),
     };
     for bridge in &plan.bridges {
-        let word = if status.left.is_empty() { good("in step") } else { bad("not in step") };
+        let word = match (status.left.is_empty(), status.deaf(bridge)) {
+            (false, _) => bad("not in step"),
+            (true, Deaf::No) => good("in step"),
+            (true, Deaf::InPart) => bad("listening in part"),
+            (true, Deaf::Altogether) => bad("not listening"),
+        };
         out += &format!("\n{}  {word}{}\n", headed(&bridge.name, &bridge.part), mtu(bridge));
         match (&bridge.via, status.counters(bridge)) {
             (Via::Carrier(carrier), counted) => {
@@ -40,18 +47,22 @@ pub(crate) fn status(status: &Status) -> String {
                 out += &fast::status(translator, status.fast(bridge), counted.as_ref());
                 out += &counted.map(|counted| translated(translator, &counted)).unwrap_or_default();
             }
-            (Via::Relay(_), Some(counted)) => out += &super::relay::counters(&counted),
+            (Via::Relay(relay), counted) => {
+                out += &counted.map(|counted| super::relay::counters(&counted)).unwrap_or_default();
+                let absent = plan.absent(relay, &status.look.live);
+                out += &absent.map(|note| folded("  ", 4, &note)).collect::<String>();
+            }
             (Via::Awaited(awaited), _) => out += &folded("  ", 4, &awaited.why),
             (Via::Routes(routes), _) => {
                 let lines = routes.routes.iter().chain(&routes.waits);
                 out += &lines.map(|line| folded("  ", 4, line)).collect::<String>();
             }
-            (Via::Relay(_), None) => {}
         }
         if let Some(update) = status.update(bridge) {
             out += &self::update(update);
         }
     }
+    out += &beside(status);
     if !status.left.is_empty() {
         out += "\nleft to do or in the way:\n";
     }
@@ -93,12 +104,33 @@ fn translated(translator: &Translator, counted: &Value) -> String {
     if let Some(why) = &translator.aside {
         out += &folded("  ", 4, &format!("stands aside: {why}"));
     }
-    for count in counted["drops"].as_array().into_iter().flatten() {
-        let name = count[0].as_str().unwrap_or_default();
+    let meaning = |name: &str| {
         let meaning = Reason::ALL.iter().find(|reason| reason.name() == name).map(|reason| reason.describe());
-        let loss = Loss::ALL.iter().find(|reason| reason.name() == name).map(|reason| reason.describe());
-        let meaning = meaning.or(loss).unwrap_or_default();
-        out += &folded("  ", 4, &format!("{name} {}: {meaning}", count[1]));
+        let loss = || Loss::ALL.iter().find(|reason| reason.name() == name).map(|reason| reason.describe());
+        meaning.or_else(loss)
+    };
+    out + &counts(&counted["drops"], &meaning)
+}
+
+/// What belongs to no bridge alone: neighbours that are answered, and what strangers have told.
+fn beside(status: &Status) -> String {
+    let mut out = String::new();
+    if let Some(answers) = &status.look.plan.answers {
+        let told = status.neighbours();
+        let word = if told.is_some() { good("answered") } else { bad("not answered") };
+        out += &format!("\nneighbours on {}: {word}\n", answers.device);
+        let meaning = |name: &str| Solicited::ALL.iter().find(|it| it.name() == name).map(|it| it.describe());
+        out += &told.map(|told| counts(&told["solicitations"], &meaning)).unwrap_or_default();
+    }
+    if let Some(http) = &status.look.plan.http {
+        let word = if status.hears() { good("heard") } else { bad("not heard") };
+        out += &format!("\nendpoints told to {}/nic/update: {word}\n", http.url);
+    }
+    if let Some(strangers) = status.strangers() {
+        let told = told(strangers);
+        if !told.is_empty() {
+            out += &format!("\ntold of no bridge of this host:\n{told}");
+        }
     }
     out
 }
@@ -117,13 +149,31 @@ fn update(update: &Value) -> String {
         (false, _, None) => format!("the other end is {endpoint}, told before this start"),
     };
     let mut out = folded("  ", 4, &line);
-    out += &update["trouble"].as_str().map(|trouble| folded("  ", 4, trouble)).unwrap_or_default();
-    for count in update["messages"].as_array().into_iter().flatten() {
-        let name = count[0].as_str().unwrap_or_default();
-        let meaning = Told::ALL.iter().find(|reason| reason.name() == name).map(|reason| reason.describe());
-        out += &folded("  ", 4, &format!("{name} {}: {}", count[1], meaning.unwrap_or_default()));
+    if let Some(trouble) = update["trouble"].as_str() {
+        let print = update["key_print"].as_str().unwrap_or_default();
+        out +=
+            &folded("  ", 4, &format!("{trouble}. This end's key shows as {print}, and so must the other's"));
+    } else if let Some(print) = update["key_print"].as_str() {
+        out += &folded("  ", 4, &format!("key {print}"));
     }
-    out
+    out + &told(update)
+}
+
+/// What became of messages and requests.
+fn told(update: &Value) -> String {
+    let meaning = |name: &str| Told::ALL.iter().find(|reason| reason.name() == name).map(|it| it.describe());
+    let asked = |name: &str| Requested::ALL.iter().find(|it| it.name() == name).map(|it| it.describe());
+    counts(&update["messages"], &meaning) + &counts(&update["requests"], &asked)
+}
+
+/// Each counter with what it means.
+fn counts(counts: &Value, meaning: &dyn Fn(&str) -> Option<&'static str>) -> String {
+    let counts = counts.as_array().into_iter().flatten();
+    let lines = counts.map(|count| {
+        let name = count[0].as_str().unwrap_or_default();
+        folded("  ", 4, &format!("{name} {}: {}", count[1], meaning(name).unwrap_or_default()))
+    });
+    lines.collect()
 }
 
 fn now() -> u64 {
@@ -144,11 +194,8 @@ fn counters(counted: &Value, mtu: u32) -> String {
     {
         out += &format!("  the path takes inner packets of {path} bytes only\n");
     }
-    for drop in counted["drops"].as_array().into_iter().flatten() {
-        let name = drop[0].as_str().unwrap_or_default();
-        let meaning = Encap::ALL.iter().find(|reason| reason.name() == name).map(|reason| reason.describe());
-        out += &folded("  ", 4, &format!("{name} {}: {}", drop[1], meaning.unwrap_or_default()));
-    }
+    let meaning = |name: &str| Encap::ALL.iter().find(|reason| reason.name() == name).map(|it| it.describe());
+    out += &counts(&counted["drops"], &meaning);
     if let Some(then) = counted["no_tunnel_at"].as_u64() {
         let ago = now().saturating_sub(then);
         out += &folded(
@@ -209,6 +256,8 @@ pub(crate) fn status_json(status: &Status) -> String {
         "well": status.well(),
         "served_by": status.service.as_ref().map(|service| service.pid),
         "bridges": bridges,
+        "neighbours": status.neighbours(),
+        "strangers": status.strangers(),
         "left": status.left,
     });
     format!("{value:#}")

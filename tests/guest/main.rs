@@ -5,13 +5,20 @@
 mod borrow;
 #[path = "../common/choice.rs"]
 mod choice;
+#[path = "../common/doctor.rs"]
+mod common_doctor;
+mod doctor;
 mod hand;
+#[path = "../common/idle.rs"]
+mod idle;
 mod interop;
+mod invite;
 mod jool;
 mod mtu;
 #[path = "../common/pair.rs"]
 mod pair;
 mod publish;
+mod relay;
 mod tunnel6;
 
 use std::path::Path;

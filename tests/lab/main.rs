@@ -9,18 +9,25 @@ mod carrier;
 #[path = "../common/choice.rs"]
 mod choice;
 mod clat;
+#[path = "../common/doctor.rs"]
+mod common_doctor;
 mod crash;
 mod deal;
+mod doctor;
 mod fast;
 mod fast_carrier;
 mod foreign;
 mod guard;
+#[path = "../common/idle.rs"]
+mod idle;
+mod invite;
 #[path = "../common/pair.rs"]
 mod pair;
 mod path;
 mod publish;
 mod relay;
 mod siit;
+mod told;
 mod trace_free;
 mod tunnel6;
 mod via6;

@@ -6,15 +6,22 @@
 //!        box shed ── pc
 //! ```
 
+use std::fs;
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
 use straddle_lab::host::Host;
 use straddle_lab::probe::ping;
+use straddle_lab::process::Process;
 use straddle_lab::state::HostState;
 use straddle_lab::straddle::Straddle;
 use straddle_lab::world::Broker;
-use straddle_lab::{LabError, Tunnel6Options, tunnel6};
+use straddle_lab::{LabError, Tunnel6Options, tunnel6, wait};
 
 use crate::crash::{Stage, every_kill_is_survived};
 use crate::{exe, good, turn};
+
+const LONG: Duration = Duration::from_secs(15);
 
 #[test]
 fn two_hosts_have_ipv6() -> Result<(), LabError> {
@@ -68,7 +75,70 @@ fn a_client_keeps_the_ipv6_that_it_has() -> Result<(), LabError> {
     assert!(words.join(" ").contains("stays in front"), "{shown}");
     for (host, process) in [&world.vps, &world.box_].into_iter().zip(running) {
         straddle.on(host).down()?;
-        process.ends(std::time::Duration::from_secs(10))?;
+        process.ends(LONG)?;
+    }
+    Ok(())
+}
+
+/// Who is answered for follows the file while the server runs, and so does where answers come from.
+#[test]
+fn neighbours_follow_the_file() -> Result<(), LabError> {
+    let Some(_turn) = turn("neighbours_follow_the_file") else { return Ok(()) };
+    let (world, straddle) = world()?;
+    let running = [straddle.on(&world.vps).run()?, straddle.on(&world.box_).run()?];
+    let near = Broker::NEAR_BOX;
+    let all = Broker::config(&world.directory().join("shed.key"));
+    let reached = |address: Ipv6Addr, expected: bool| {
+        let what = format!("{address} to be {}", if expected { "reached" } else { "silent" });
+        wait::until(&what, LONG, || {
+            world.inet.try_run(&["ip", "-6", "neigh", "flush", "dev", "hoster"]).ok()?;
+            let found = ping(&world.web, address.into(), 1).ok()?.received > 0;
+            (found == expected).then_some(())
+        })
+    };
+    let change = |text: &str| -> Result<(), LabError> {
+        fs::write(world.directory().join("straddle.toml"), text).unwrap();
+        straddle.on(&world.vps).up().map(drop)
+    };
+    reached(near, true)?;
+    change(&all.replace(", \"2001:db8:1:100::/64\"", ""))?;
+    reached(near, false)?;
+    reached(Broker::BOX, true)?;
+    change(&all)?;
+    reached(near, true)?;
+
+    // From then on no entry of the kernel's is there, which would answer from its own address.
+    change(&all.replace("on-link =", "neighbour-source = \"global\"\non-link ="))?;
+    let entries = || Some(world.vps.run(&["ip", "-6", "neigh", "show", "proxy"]).ok()?.stdout);
+    wait::until("the kernel's entries to go", LONG, || entries().filter(|shown| shown.trim().is_empty()))?;
+    let file = world.directory().join("advertisements").display().to_string();
+    // Neighbour advertisements (ICMPv6 136), solicited ones.
+    let mut command = world.inet.command("tcpdump");
+    command.args([
+        "-n",
+        "-U",
+        "-i",
+        "hoster",
+        "-w",
+        &file,
+        "icmp6 and ip6[40] == 136 and ip6[44] & 0x40 != 0",
+    ]);
+    let mut capture = Process::start(command, &world.directory().join("tcpdump.log"))?;
+    capture.says("listening", LONG)?;
+    reached(Broker::BOX, true)?;
+    reached(near, true)?;
+    for address in [Broker::BOX, near] {
+        let told = wait::until(&format!("an answer for {address}"), LONG, || {
+            let heard = world.inet.run(&["tcpdump", "-n", "-r", &file]).ok()?.stdout;
+            let told = heard.lines().filter(|line| line.contains(&format!("tgt is {address}")));
+            Some(told.map(str::to_owned).collect::<Vec<_>>()).filter(|told| !told.is_empty())
+        })?;
+        assert!(told.iter().all(|line| line.contains(" 2001:db8:1::10 > ")), "{told:#?}");
+    }
+    capture.stop(LONG)?;
+    for (host, process) in [&world.vps, &world.box_].into_iter().zip(running) {
+        straddle.on(host).down()?;
+        process.ends(LONG)?;
     }
     Ok(())
 }

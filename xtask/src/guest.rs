@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::Done;
+use crate::{Done, again};
 
 /// Builds the guest's tests, with optimisation since the machine is emulated, and runs them inside.
 pub fn guest() -> Done {
@@ -24,8 +24,5 @@ pub fn guest() -> Done {
         .filter(|message| message["target"]["name"] == "guest")
         .filter_map(|message| message["executable"].as_str().map(str::to_string));
     let program = programs.next().ok_or("cargo has built no guest tests")?;
-    let status =
-        Command::new("./scripts/guest").args([&program, "--test-threads", "1", "--nocapture"]).status();
-    let status = status.map_err(|error| format!("scripts/guest: {error}"))?;
-    if status.success() { Ok(()) } else { Err(format!("the guest's tests: {status}")) }
+    again::asked("./scripts/guest", &[&program, "--test-threads", "1", "--nocapture"])
 }

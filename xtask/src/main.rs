@@ -1,5 +1,6 @@
 //! The workspace's own tasks: `cargo xtask tidy | ci | guest | bench | bench-guest`.
 
+mod again;
 mod bench;
 mod bench_guest;
 mod ci;

@@ -12,6 +12,8 @@ pub(crate) const TAG: usize = 32;
 /// that none begins like the other with a message behind it.
 const TO_SERVER: &[u8] = b"straddle endpoint update 1 to server";
 const TO_CLIENT: &[u8] = b"straddle endpoint update 1 to client";
+/// What a key is told apart by.
+const PRINT: &[u8] = b"straddle endpoint update 1 key print";
 
 /// Which way a message goes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -25,6 +27,7 @@ pub(crate) enum Toward {
 pub struct Key {
     to_server: Hmac<Sha256>,
     to_client: Hmac<Sha256>,
+    print: [u8; 4],
 }
 
 /// A key has fewer or more bytes than are allowed.
@@ -49,10 +52,20 @@ impl Key {
             return Err(KeyLength { bytes: bytes.len() });
         }
         let keyed = keyed(bytes);
+        let tag: [u8; TAG] = keyed.clone().chain_update(PRINT).finalize().into_bytes().into();
+        let [a, b, c, d, ..] = tag;
         Ok(Self {
             to_server: keyed.clone().chain_update(TO_SERVER),
             to_client: keyed.chain_update(TO_CLIENT),
+            print: [a, b, c, d],
         })
+    }
+
+    /// Whether two hosts have one key can be seen by this, which may be shown: of 256 random bits it tells 32, and
+    /// those only to whoever could guess the others.
+    #[must_use]
+    pub const fn print(&self) -> [u8; 4] {
+        self.print
     }
 
     pub(crate) fn sign(&self, toward: Toward, bytes: &[u8]) -> [u8; TAG] {

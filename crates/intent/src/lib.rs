@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod diff;
+pub mod doctor;
 pub mod invite;
 pub mod memory;
 pub mod model;

@@ -1,5 +1,7 @@
 //! Which host of the file this one is, and what the file says of it that isn't so.
 
+mod networks;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -63,6 +65,7 @@ pub fn check(model: &Model, host: &Host, live: &Snapshot, offers: &Offers) -> Ve
     found.extend(not_here(host, live));
     found.extend(no_room(model, host, live));
     found.extend(own_address(model, host, live));
+    found.extend(networks::taken(model, host, live));
     found.extend(no_device(&host.uplink, "the device of the default route", live));
     for dev in links(model, host) {
         found.extend(no_device(dev, "the device that the next hop is on", live));

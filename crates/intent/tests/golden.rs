@@ -146,7 +146,27 @@ fn on_host(text: &str, model: &Model, facts: &Facts<'_>) -> Vec<(String, String)
         })
         .collect();
     let notes: String = plan.notes(live).iter().map(|note| format!("note: {note}\n")).collect();
-    vec![("plan".into(), bridges + &notes + &wanted), ("steps".into(), steps)]
+    vec![("plan".into(), bridges + &notes + &processes(&plan) + &wanted), ("steps".into(), steps)]
+}
+
+/// What is neither in the kernel nor a bridge.
+fn processes(plan: &Plan) -> String {
+    let mut out = String::new();
+    if let Some(answers) = &plan.answers {
+        let (nets, own) = (&answers.assigned, &answers.own);
+        let _ = writeln!(out, "answers on {}, {:?}: {nets:?}, not {own:?}", answers.device, answers.source);
+    }
+    if let Some(http) = &plan.http {
+        let _ = writeln!(out, "hears {} at {:?}, {:?}", http.url, http.listen, http.certificate);
+        for client in &http.clients {
+            let _ = writeln!(
+                out,
+                "  {}: {} of {} by {}",
+                client.bridge, client.hostname, client.user, client.key_file
+            );
+        }
+    }
+    out
 }
 
 fn steps(taken: Result<Vec<Step>, Vec<Conflict>>) -> String {

@@ -18,7 +18,47 @@ const CONTROL: usize = 128;
 /// Control messages, aligned as the kernel's headers want it.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-struct Control([u8; CONTROL]);
+pub(crate) struct Control([u8; CONTROL]);
+
+impl Control {
+    pub(crate) const EMPTY: Control = Control([0; CONTROL]);
+
+    /// Writes a message behind those that take `at` bytes. Returns the bytes that it takes.
+    pub(crate) fn write<T: Copy>(&mut self, at: usize, level: i32, kind: i32, value: T) -> usize {
+        let size = u32::try_from(size_of::<T>()).unwrap_or(0);
+        // SAFETY: CMSG_SPACE and CMSG_LEN are arithmetic; the buffer is aligned, `at` is a sum of CMSG_SPACEs, and the
+        // most that is ever written (a segment size and an `in6_pktinfo`) takes 64 of its 128 bytes.
+        unsafe {
+            let header = self.0.as_mut_ptr().add(at).cast::<libc::cmsghdr>();
+            (*header).cmsg_level = level;
+            (*header).cmsg_type = kind;
+            (*header).cmsg_len = libc::CMSG_LEN(size) as usize;
+            libc::CMSG_DATA(header).cast::<T>().write_unaligned(value);
+            libc::CMSG_SPACE(size) as usize
+        }
+    }
+
+    /// Tells a message of its first `length` bytes.
+    pub(crate) fn tell(&mut self, header: &mut libc::msghdr, length: usize) {
+        header.msg_controllen = length;
+        header.msg_control = if length == 0 { std::ptr::null_mut() } else { self.0.as_mut_ptr().cast() };
+    }
+}
+
+/// Sends messages, in order; how many the kernel took.
+///
+/// # Safety
+/// What the messages point to is there until this returns.
+pub(crate) unsafe fn send(
+    socket: BorrowedFd<'_>,
+    messages: &mut [libc::mmsghdr],
+    flags: i32,
+) -> io::Result<usize> {
+    let length = u32::try_from(messages.len()).unwrap_or(0);
+    // SAFETY: as the caller has promised.
+    let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), length, flags) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
 
 /// An outgoing packet: whom it is for, its parts in order, and the outer traffic class.
 pub(crate) struct Parcel<'a> {
@@ -48,7 +88,7 @@ impl Outbox {
         Outbox {
             messages: vec![blank(); BATCH],
             vectors: vec![[EMPTY; 3]; BATCH],
-            controls: vec![Control([0; CONTROL]); BATCH],
+            controls: vec![Control::EMPTY; BATCH],
             level,
             kind,
         }
@@ -70,18 +110,15 @@ impl Outbox {
         let mut next = 0;
         while next < count {
             let Some(rest) = self.messages.get_mut(next..count) else { return };
-            let length = u32::try_from(rest.len()).unwrap_or(0);
             // SAFETY: every message in `rest` was packed above; what it points to lives in `self` and in what
             // the parcels borrow, all of which outlive this call.
-            let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), length, 0) };
-            match usize::try_from(sent) {
-                Ok(sent) if sent > 0 => next += sent,
-                Ok(_) | Err(_) => {
-                    let error = io::Error::last_os_error();
-                    if error.kind() != io::ErrorKind::Interrupted {
-                        refused(next, error);
-                        next += 1;
-                    }
+            match unsafe { self::send(socket, rest, 0) } {
+                // Of a batch that is not empty, one at least is taken.
+                Ok(sent) => next += sent,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    refused(next, error);
+                    next += 1;
                 }
             }
         }
@@ -102,25 +139,11 @@ impl Outbox {
         header.msg_namelen = parcel.to.map_or(0, |to| to.length);
         header.msg_iov = vectors.as_mut_ptr();
         header.msg_iovlen = vectors.len();
-        header.msg_control = std::ptr::null_mut();
-        header.msg_controllen = 0;
-        if parcel.class != 0 {
-            header.msg_controllen = write_class(control, self.level, self.kind, parcel.class);
-            header.msg_control = control.0.as_mut_ptr().cast();
-        }
-    }
-}
-
-fn write_class(control: &mut Control, level: i32, kind: i32, class: u8) -> usize {
-    // SAFETY: CMSG_SPACE and CMSG_LEN are arithmetic; the buffer is aligned and has more room than one
-    // header with an int takes.
-    unsafe {
-        let header = control.0.as_mut_ptr().cast::<libc::cmsghdr>();
-        (*header).cmsg_level = level;
-        (*header).cmsg_type = kind;
-        (*header).cmsg_len = libc::CMSG_LEN(4) as usize;
-        libc::CMSG_DATA(header).cast::<i32>().write_unaligned(class.into());
-        libc::CMSG_SPACE(4) as usize
+        let length = match parcel.class {
+            0 => 0,
+            class => control.write(0, self.level, self.kind, i32::from(class)),
+        };
+        control.tell(header, length);
     }
 }
 
@@ -151,7 +174,7 @@ impl Inbox {
             vectors: vec![EMPTY; BATCH],
             // SAFETY: all zeroes is a value of this plain C structure.
             names: vec![unsafe { std::mem::zeroed() }; BATCH],
-            controls: vec![Control([0; CONTROL]); BATCH],
+            controls: vec![Control::EMPTY; BATCH],
             room: vec![0; BATCH * ROOM],
         }
     }
@@ -204,6 +227,13 @@ impl Inbox {
         let bytes = self.room.get_mut(start..start + message.msg_len as usize)?;
         let class = read_class(&message.msg_hdr);
         Some(Received { from: self.names.get(index).and_then(address_of), class, bytes })
+    }
+
+    /// Message `index` of those that the last call received: its header, where it came from, and its bytes.
+    pub(crate) fn message(&self, index: usize) -> Option<(&libc::msghdr, &libc::sockaddr_storage, &[u8])> {
+        let message = self.messages.get(index)?;
+        let bytes = self.room.get(index * ROOM..index * ROOM + message.msg_len as usize)?;
+        Some((&message.msg_hdr, self.names.get(index)?, bytes))
     }
 
     /// A part of packet `index`, to be read only.
@@ -269,7 +299,8 @@ fn read_error(header: &libc::msghdr) -> Option<OuterError> {
     })
 }
 
-fn for_each_control<T>(
+/// Shows a message's control messages until one is what was looked for.
+pub(crate) fn for_each_control<T>(
     header: &libc::msghdr,
     mut look: impl FnMut(i32, i32, *const u8) -> Option<T>,
 ) -> Option<T> {
@@ -286,9 +317,9 @@ fn for_each_control<T>(
     None
 }
 
-const EMPTY: libc::iovec = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+pub(crate) const EMPTY: libc::iovec = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
 
-fn blank() -> libc::mmsghdr {
+pub(crate) fn blank() -> libc::mmsghdr {
     // SAFETY: all zeroes is a value of this plain C structure.
     unsafe { std::mem::zeroed() }
 }

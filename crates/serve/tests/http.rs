@@ -4,14 +4,17 @@
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use straddle_lab::wait;
 use straddle_serve::http::{Expected, Secret, Server, Tls, Transport};
+use straddle_serve::told::Endpoints;
 use straddle_wire::ip::Version;
 
 const LONG: Duration = Duration::from_secs(30);
@@ -27,21 +30,41 @@ fn expected() -> Vec<Expected> {
         user: "ann".into(),
         key: Secret::new(KEY.into()),
         version: Version::V4,
-        endpoint: None,
     };
     vec![one("home.example"), one("office.example")]
 }
 
-fn plain() -> Server {
-    Server::begin(&["127.0.0.1:0".parse().unwrap()], Transport::Plain, expected()).unwrap()
+/// A server, and what it was told.
+struct Broker {
+    server: Server,
+    endpoints: Arc<Endpoints>,
+}
+
+impl Deref for Broker {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+fn broker(transport: Transport) -> Broker {
+    let endpoints = Arc::new(Endpoints::new([]).unwrap());
+    let listen = ["127.0.0.1:0".parse().unwrap()];
+    let server = Server::begin(&listen, transport, expected(), endpoints.clone()).unwrap();
+    Broker { server, endpoints }
+}
+
+fn plain() -> Broker {
+    broker(Transport::Plain)
 }
 
 fn address(server: &Server) -> SocketAddr {
     server.addresses()[0]
 }
 
-fn endpoint(server: &Server) -> Option<IpAddr> {
-    server.endpoints().get("tunnel6 home.example").copied()
+fn endpoint(broker: &Broker) -> Option<IpAddr> {
+    broker.endpoints.all().get("tunnel6 home.example").copied()
 }
 
 /// Everything that the server says to these bytes, until it closes.
@@ -139,7 +162,7 @@ fn good(program: &str, words: &[&str]) -> String {
 fn an_update_is_news_once() {
     let server = plain();
     let rung = || {
-        let mut fds = [PollFd::from_borrowed_fd(server.fd(), PollFlags::IN)];
+        let mut fds = [PollFd::from_borrowed_fd(server.endpoints.fd(), PollFlags::IN)];
         poll(&mut fds, Some(&Timespec::try_from(Duration::ZERO).unwrap())).unwrap();
         !fds[0].revents().is_empty()
     };
@@ -152,7 +175,7 @@ fn an_update_is_news_once() {
     assert!(!rung());
     let report = server.reports().remove(0);
     assert_eq!(report.requests, [("accepted", 1), ("unchanged", 1)]);
-    assert!(report.told_at.is_some());
+    assert!(server.endpoints.of("tunnel6 home.example").unwrap().told_at.is_some());
     assert_eq!(server.strangers(), []);
 }
 
@@ -192,7 +215,7 @@ fn inadyn_updates() {
     let (certificate, key) = folder.certificate("server");
     let tls = Tls::read(certificate.as_ref(), key.as_ref()).unwrap();
     let check = |transport: Transport, name: &str, ssl: bool| {
-        let server = Server::begin(&["127.0.0.1:0".parse().unwrap()], transport, expected()).unwrap();
+        let server = broker(transport);
         let update = |ip: &str, key: &str| {
             let text = format!(
                 "ca-trust-file = \"{certificate}\"\ncustom broker {{\n  username = ann\n  password = \"{key}\"\n  hostname = home.example\n  \
@@ -236,7 +259,7 @@ fn curl_updates_by_tls() {
     let (certificate, key) = folder.certificate("server");
     let (other, _) = folder.certificate("other");
     let tls = Tls::read(certificate.as_ref(), key.as_ref()).unwrap();
-    let server = Server::begin(&["127.0.0.1:0".parse().unwrap()], Transport::Tls(tls), expected()).unwrap();
+    let server = broker(Transport::Tls(tls));
     let url = |query: &str| format!("https://{}/nic/update?{query}", address(&server));
     let (user, update) = (format!("ann:{KEY}"), url("hostname=home.example&myip=192.0.2.1"));
     let words = ["-sS", "--cacert", &certificate, "--user", &user];

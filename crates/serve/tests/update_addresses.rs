@@ -6,10 +6,12 @@ mod middle;
 
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use straddle_lab::guard::Guard;
 use straddle_lab::host::Host;
+use straddle_serve::told::Endpoints;
 use straddle_serve::update::{Client, Expected, Server, Timing};
 use straddle_wire::ip::Version;
 
@@ -74,12 +76,14 @@ fn addresses_come_and_go() {
 fn a_server_listens_before_its_address_is_there() {
     let Some((_guard, host)) = home("a_server_listens_before_its_address_is_there") else { return };
     let listen = SocketAddr::new(address(B), 4646);
-    let expected = Expected { bridge: "home".into(), key: key(7), version: Version::V6, endpoint: None };
-    let server = host.inside(|| Server::begin(&[listen], vec![expected]).unwrap()).unwrap();
+    let endpoints = Arc::new(Endpoints::new([]).unwrap());
+    let expected = Expected { bridge: "home".into(), key: key(7), version: Version::V6 };
+    let _server =
+        host.inside(|| Server::begin(&[listen], vec![expected], endpoints.clone()).unwrap()).unwrap();
     host.ip(&format!("addr add {A}/128 dev lo\naddr add {B}/128 dev lo")).unwrap();
     let begin = || Client::begin("home", key(7), listen, Timing::default()).unwrap();
     let client = host.inside(begin).unwrap();
     client.tell(Some(address(A).into()));
-    let learnt = || server.endpoints().get("home") == Some(&address(A));
+    let learnt = || endpoints.all().get("home") == Some(&address(A));
     until("learnt", || learnt() && client.state().acknowledged_at.is_some());
 }

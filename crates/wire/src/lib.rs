@@ -22,6 +22,7 @@ pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
 pub mod ndp;
+pub mod proxy;
 mod reasons;
 pub mod tcp;
 pub mod udp;

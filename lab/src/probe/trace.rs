@@ -23,7 +23,7 @@ pub struct Hop {
 /// When traceroute fails for another reason.
 pub fn trace(from: &Host, target: IpAddr) -> Result<Vec<Hop>, LabError> {
     let target = target.to_string();
-    let words = ["traceroute", "-n", "-I", "-q", "1", "-w", "1", "-m", "12", &target];
+    let words = ["traceroute", "-n", "-I", "-q", "1", "-w", "3", "-m", "12", &target];
     let output = from.try_run(&words)?;
     if output.stderr.contains("Network is unreachable") {
         return Ok(Vec::new());

@@ -50,6 +50,10 @@ impl Broker {
     pub const AT_BOX: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0xa2);
     /// An address of the network that is routed to it.
     pub const IN_BOX: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0x100, 0, 0, 0, 7);
+    /// An address of the network that the hoster delivers on-link for it, and one that no client has.
+    pub const NEAR_BOX: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0x100, 0, 0, 0, 7);
+    /// The same.
+    pub const NEAR_NOBODY: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0x1ff, 0, 0, 0, 7);
     /// The second client, before it moves and after.
     pub const SHED4: [Ipv4Addr; 2] = [Ipv4Addr::new(203, 0, 113, 9), Ipv4Addr::new(203, 0, 113, 77)];
     /// The same in its tunnel.
@@ -72,6 +76,7 @@ impl Broker {
 uplink = "eth0"
 ipv4 = "192.0.2.10/24"
 ipv6 = "2001:db8:1::10"
+on-link = "2001:db8:1:100::/56"
 
 [host.box]
 uplink = "eth0"
@@ -87,7 +92,7 @@ server = "vps"
 client = "box"
 link = "2001:db8:1::a2/127"
 pool = "2001:db8:100::/40"
-routed = "2001:db8:100:100::/64"
+routed = ["2001:db8:100:100::/64", "2001:db8:1:100::/64"]
 
 [[tunnel6]]
 name = "shed"
@@ -168,6 +173,7 @@ lan = "eth1"
             address add 2001:db8:1::1/64 dev hoster nodad
             address add 198.51.100.1/24 dev box
             address add 203.0.113.1/24 dev shed
+            route add 2001:db8:1:100::/56 dev hoster
             route add 2001:db8:100::/40 via 2001:db8:1::10
         ")?;
         // A neighbour that does not answer is given up within half a second, and asked for anew.
@@ -182,7 +188,11 @@ lan = "eth1"
             route add default via 192.0.2.1
             route add default via 2001:db8:1::1
         ")?;
-        self.box_.ip("address add 198.51.100.7/24 dev eth0\nroute add default via 198.51.100.1")?;
+        self.box_.ip("
+            address add 198.51.100.7/24 dev eth0
+            address add 2001:db8:1:100::7/128 dev lo
+            route add default via 198.51.100.1
+        ")?;
         self.shed.ip("address add 203.0.113.9/24 dev eth0\nroute add default via 203.0.113.1")?;
         self.pc.ip("
             address add 2001:db8:102::5/64 dev eth0 nodad

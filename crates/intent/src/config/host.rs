@@ -1,12 +1,12 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::model::{BackendChoice, FastChoice};
 
-use super::Spanned;
 use super::section::{Reader, Section};
-use super::value;
+use super::update_url::{self, UpdateUrl};
+use super::{Spanned, tunnel6, value};
 
 /// `[host.NAME]`: a host that takes part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,13 +27,51 @@ pub struct Host {
     pub carrier_backend: Option<Spanned<BackendChoice>>,
     /// Whether the kernel carries plain packets of those that are tun.
     pub fast_path: Option<Spanned<FastChoice>>,
+    /// Networks that the hoster delivers on the uplink's link, beyond what its routes tell.
+    pub on_link: Vec<Spanned<Ipv6Net>>,
+    /// Which address neighbours there are answered from.
+    pub neighbour_source: Option<Spanned<SourceWord>>,
+    /// Where clients of tunnels tell their endpoints by HTTP.
+    pub update_url: Option<Spanned<UpdateUrl>>,
+    /// The file with the certificate that goes with it.
+    pub certificate: Option<Spanned<String>>,
+    /// The file with the certificate's key.
+    pub certificate_key: Option<Spanned<String>>,
     /// The keys that stand in the section, legal or not.
     pub keys: Vec<String>,
 }
 
+/// Which address neighbours are answered from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceWord {
+    /// The uplink's link-local one.
+    LinkLocal,
+    /// The host's `ipv6`.
+    Global,
+    /// The one of both that is of the kind that was asked from.
+    AsAsked,
+}
+
 /// The keys of the section.
-pub(super) const KEYS: &[&str] =
-    &["uplink", "ipv4", "gateway4", "ipv6", "mtu", "carrier-backend", "fast-path"];
+pub(super) const KEYS: &[&str] = &[
+    "uplink",
+    "ipv4",
+    "gateway4",
+    "ipv6",
+    "mtu",
+    "carrier-backend",
+    "fast-path",
+    "on-link",
+    "neighbour-source",
+    "update-url",
+    "certificate",
+    "certificate-key",
+];
+const SOURCES: &[(&str, SourceWord)] = &[
+    ("link-local", SourceWord::LinkLocal),
+    ("global", SourceWord::Global),
+    ("as-asked", SourceWord::AsAsked),
+];
 const BACKENDS: &[(&str, BackendChoice)] =
     &[("auto", BackendChoice::Auto), ("kernel", BackendChoice::Kernel), ("tun", BackendChoice::Tun)];
 
@@ -52,6 +90,11 @@ pub(super) fn read(reader: &mut Reader, name: String, section: &Section<'_>) -> 
         mtu: section.number(reader, "mtu", 1280..=65535),
         carrier_backend: section.optional(reader, "carrier-backend", |word| value::one_of(word, BACKENDS)),
         fast_path: section.optional(reader, "fast-path", |word| value::one_of(word, value::FAST_PATH)),
+        on_link: section.list(reader, "on-link", tunnel6::network),
+        neighbour_source: section.optional(reader, "neighbour-source", |word| value::one_of(word, SOURCES)),
+        update_url: section.optional(reader, "update-url", update_url::read),
+        certificate: section.optional(reader, "certificate", value::path),
+        certificate_key: section.optional(reader, "certificate-key", value::path),
         keys: section.keys(),
     }
 }

@@ -12,13 +12,14 @@ mod section;
 mod siit;
 mod translation;
 mod tunnel6;
+mod update_url;
 mod value;
 mod via6;
 
 pub use borrow::Borrow;
 pub use clat::Clat;
 pub use diagnostic::Diagnostic;
-pub use host::Host;
+pub use host::{Host, SourceWord};
 pub use prefix::translation as translation_prefix;
 pub use publish::{EndpointWord, Ports, Publish};
 pub use relay::{ProxyVersion, Relay, Source};
@@ -26,6 +27,7 @@ pub(crate) use section::suggestion;
 pub use siit::Siit;
 pub use translation::Translation;
 pub use tunnel6::{EndpointWord4, Tunnel6};
+pub use update_url::UpdateUrl;
 pub use value::Complaint;
 pub use via6::{HopWord, Via6};
 

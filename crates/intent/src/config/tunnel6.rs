@@ -6,7 +6,7 @@ use ipnet::Ipv6Net;
 
 use super::section::{Reader, Section};
 use super::value::{self, Complaint, complain};
-use super::{Spanned, prefix};
+use super::{Spanned, prefix, update_url};
 
 /// `[[tunnel6]]`: a host without IPv6 has that of another one, through a tunnel over IPv4.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,12 @@ pub struct Tunnel6 {
     pub key_file: Option<Spanned<String>>,
     /// The UDP port that the server hears updates at.
     pub update_port: Option<Spanned<u32>>,
+    /// The user that the client names when it tells its endpoint by HTTP.
+    pub update_user: Option<Spanned<String>>,
+    /// What it calls the tunnel then.
+    pub update_hostname: Option<Spanned<String>>,
+    /// The file with the key that goes with the user.
+    pub update_key_file: Option<Spanned<String>>,
     /// The client's device that a routed network lives on.
     pub lan: Option<Spanned<String>>,
     /// The keys that stand in the entry, legal or not.
@@ -57,6 +63,9 @@ pub(super) const KEYS: &[&str] = &[
     "client-endpoint",
     "key-file",
     "update-port",
+    "update-user",
+    "update-hostname",
+    "update-key-file",
     "lan",
 ];
 const ENDPOINTS: &[(&str, EndpointWord4)] =
@@ -74,6 +83,9 @@ pub(super) fn read(reader: &mut Reader, section: &Section<'_>) -> Tunnel6 {
         client_endpoint: section.optional(reader, "client-endpoint", |word| value::one_of(word, ENDPOINTS)),
         key_file: section.optional(reader, "key-file", value::path),
         update_port: section.number(reader, "update-port", 1..=65535),
+        update_user: section.optional(reader, "update-user", update_url::user),
+        update_hostname: section.optional(reader, "update-hostname", update_url::hostname),
+        update_key_file: section.optional(reader, "update-key-file", value::path),
         lan: section.optional(reader, "lan", value::device),
         keys: section.keys(),
     }
@@ -108,7 +120,7 @@ fn pair(address: Ipv6Addr) -> String {
 }
 
 /// A network that clients can have addresses of.
-fn network(word: &str) -> Result<Ipv6Net, Complaint> {
+pub(super) fn network(word: &str) -> Result<Ipv6Net, Complaint> {
     let net = prefix::network6(word)?;
     if net.prefix_len() < 16 {
         return complain(

@@ -1,32 +1,37 @@
 //! Commands of `ip`, as a script.
 
-use super::{Invitation, Piece};
+use super::quote::{comment, shell};
+use super::{FORWARDING, HOP_LIMIT, Handout, Invitation, NOWHERE, Piece};
 
-pub(super) fn script(it: &Invitation) -> Piece {
-    let device = &it.device;
-    let head = it.head(&format!("Run it as root, at each boot. It is undone by: ip link delete {device}"));
-    let local = it.client4.map(|address| format!(" local {address}")).unwrap_or_default();
-    let mut text = format!(
-        "#!/bin/sh\n{head}set -e\n\n\
-        ip link add {device} type sit remote {}{local} ttl {}\n\
-        ip link set {device} mtu {} up\n\
-        ip -6 address add {} dev {device}\n\
-        ip -6 route add ::/0 via {} dev {device}\n",
-        it.server4,
-        it.hop_limit,
-        it.mtu,
-        it.client(),
-        it.server6
-    );
-    for net in &it.routed {
-        text.push_str(&format!("# What is not in use of it goes nowhere, not back to the server.\nip -6 route add unreachable {net} metric 65535\n"));
+pub(super) fn handout(it: &Invitation<'_>) -> Handout {
+    let device = it.device();
+    let path = format!("{device}.sh");
+    let mut text = String::from("#!/bin/sh -e\n");
+    text.push_str(&it.head("Paste it into a shell of root's, or run it at each boot: sh FILE"));
+    let local = it.client4().map(|address| format!(" local {address}")).unwrap_or_default();
+    let (server4, hops, mtu) = (it.server4, HOP_LIMIT, it.mtu());
+    let (client6, server6) = (it.client6(), it.server6());
+    text.push_str(&format!(
+        "ip link delete {device} 2>/dev/null || true\n\
+        ip link add {device} type sit remote {server4}{local} ttl {hops}\n\
+        ip link set {device} mtu {mtu} up\n\
+        ip -6 address add {client6} dev {device}\n\
+        ip -6 route add ::/0 via {server6} dev {device}\n"
+    ));
+    let mut undo = format!("#   ip link delete {device}\n");
+    for net in it.unassigned() {
+        text.push_str(&format!("# {NOWHERE}\nip -6 route replace unreachable {net} metric 65535\n"));
+        undo.push_str(&format!("#   ip -6 route delete unreachable {net} metric 65535\n"));
     }
-    if let Some(lan) = &it.lan {
+    if let Some(lan) = it.lan() {
+        let (address, dev) = (lan.address(), shell(lan.device));
         text.push_str(&format!(
-            "sysctl -w net.ipv6.conf.all.forwarding=1\nip -6 address add {} dev {}\n",
-            lan.address(),
-            lan.device
+            "sysctl -w {FORWARDING}=1\nip -6 address replace {address} dev {dev}\n{}",
+            lan.advertised()
         ));
+        undo.push_str(&format!("#   ip -6 address delete {address} dev {}\n", comment(&dev)));
     }
-    Piece { path: format!("{device}.sh"), text }
+    text.push_str(&format!("# To undo it:\n{undo}"));
+    let then = format!("sh {path}");
+    Handout { pieces: vec![Piece { path, mode: 0o755, text }], then }
 }

@@ -5,65 +5,39 @@ mod iproute2;
 mod netplan;
 mod networkd;
 mod openwrt;
+mod quote;
+mod script;
 mod straddle;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv6Net;
+use straddle_encap::Kind;
+
+use crate::model::{Endpoint4, Host, Model, Tunnel6};
+use crate::plan::HOP_LIMIT;
+
+use quote::{comment, shell};
 
 /// What a client has to know, and nothing of any other client.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Invitation {
-    /// The bridge's name.
-    pub name: String,
-    /// Where the tunnel ends at the server.
-    pub server4: Ipv4Addr,
-    /// Where it ends at the client; none where that changes.
-    pub client4: Option<Ipv4Addr>,
-    /// The server's address within the tunnel.
-    pub server6: Ipv6Addr,
-    /// The client's.
-    pub client6: Ipv6Addr,
-    /// Length of the prefix that both have, in bits.
-    pub prefix_len: u8,
-    /// Networks that are the client's.
-    pub routed: Vec<Ipv6Net>,
-    /// Of the tunnel, in bytes.
-    pub mtu: u32,
-    /// Of outer packets.
-    pub hop_limit: u8,
-    /// The tunnel's device.
-    pub device: String,
-    /// Where one of the routed networks lives.
-    pub lan: Option<Lan>,
-    /// How the client tells its endpoint.
-    pub update: Option<Update>,
+pub struct Invitation<'a> {
+    tunnel: &'a Tunnel6,
+    server: &'a Host,
+    client: &'a Host,
+    server4: Ipv4Addr,
+    /// How a client without Straddle tells its endpoint, where the server hears it so.
+    pub http: Option<Http>,
 }
 
-/// A routed network on a device of the client's.
+/// How an endpoint that changes is told by HTTP, as to the well-known broker. The key is not written down
+/// here.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Lan {
-    /// The device.
-    pub device: String,
-    /// The network, of which the client takes the first address.
-    pub network: Ipv6Net,
-}
-
-/// How an endpoint that changes is told.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Update {
-    /// By a running Straddle, with the key in this file.
-    Signed {
-        /// The key's file at the client.
-        key_file: String,
-    },
-    /// By HTTP, as to the well-known broker. The key itself is not written down here.
-    Http {
-        /// All of it, such as `https://vps.example/nic/update?hostname=box`.
-        url: String,
-        /// The user that goes with the key.
-        user: String,
-    },
+pub struct Http {
+    /// All of it, such as `https://vps.example/nic/update?hostname=box`.
+    pub url: String,
+    /// The user that goes with the key.
+    pub user: String,
 }
 
 /// A form of the text.
@@ -79,7 +53,7 @@ pub enum Format {
     Networkd,
     /// Stanzas of Debian's `/etc/network/interfaces`.
     Ifupdown,
-    /// A batch of OpenWrt's `uci`.
+    /// A shell script with a batch of OpenWrt's `uci`.
     Openwrt,
 }
 
@@ -88,8 +62,19 @@ pub enum Format {
 pub struct Piece {
     /// Where it goes.
     pub path: String,
+    /// Its permissions, as of chmod(2).
+    pub mode: u32,
     /// What it has.
     pub text: String,
+}
+
+/// A client's complete configuration.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Handout {
+    /// Its files; each says where it goes.
+    pub pieces: Vec<Piece>,
+    /// The command that brings the tunnel up once they are there.
+    pub then: String,
 }
 
 impl Format {
@@ -117,43 +102,150 @@ impl Format {
     }
 }
 
-impl Invitation {
-    /// The client's complete configuration; each text says where it goes.
+impl Handout {
+    /// All of it as one text to copy: a file as it is, several as a shell script that writes them.
     #[must_use]
-    pub fn pieces(&self, format: Format) -> Vec<Piece> {
+    pub fn text(&self) -> String {
+        match self.pieces.as_slice() {
+            [piece] => piece.text.clone(),
+            pieces => script::writing(pieces, &self.then),
+        }
+    }
+}
+
+impl<'a> Invitation<'a> {
+    /// The invitation to a tunnel, by its name, or else by its client's where that has one tunnel only.
+    #[must_use]
+    pub fn to(model: &'a Model, name: &str) -> Option<Invitation<'a>> {
+        let tunnel = called(model, name)?;
+        let host = |name: &str| model.hosts.iter().find(|host| host.name == name);
+        let Endpoint4::Fixed(server4) = tunnel.server.endpoint else { return None };
+        let (server, client) = (host(&tunnel.server.host)?, host(&tunnel.client.host)?);
+        Some(Invitation { tunnel, server, client, server4, http: None })
+    }
+
+    /// The tunnel's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.tunnel.name
+    }
+
+    /// Whether the server comes to know where a client of this format is.
+    #[must_use]
+    pub fn tells(&self, format: Format) -> bool {
+        self.client4().is_some() || self.http.is_some() || format == Format::Straddle
+    }
+
+    /// The client's complete configuration.
+    #[must_use]
+    pub fn handout(&self, format: Format) -> Handout {
         match format {
-            Format::Straddle => vec![straddle::file(self)],
-            Format::Iproute2 => vec![iproute2::script(self)],
-            Format::Netplan => vec![netplan::file(self)],
-            Format::Networkd => networkd::files(self),
-            Format::Ifupdown => vec![ifupdown::stanzas(self)],
-            Format::Openwrt => vec![openwrt::batch(self)],
+            Format::Straddle => straddle::handout(self),
+            Format::Iproute2 => iproute2::handout(self),
+            Format::Netplan => netplan::handout(self),
+            Format::Networkd => networkd::handout(self),
+            Format::Ifupdown => ifupdown::handout(self),
+            Format::Openwrt => openwrt::handout(self),
         }
     }
 
-    /// The first lines of a text.
+    /// The first lines of a text: whose it is, and where it goes.
     fn head(&self, place: &str) -> String {
-        let mut head = format!("# {}: IPv6 through {}\n# {place}\n", self.name, self.server4);
-        if let (None, Some(Update::Http { url, user })) = (self.client4, &self.update) {
+        let mut head = format!("# {}: IPv6 through {}\n", comment(self.name()), self.server4);
+        for line in place.lines() {
+            head.push_str(&format!("# {}\n", comment(line)));
+        }
+        head.push_str(&format!("# IP protocol 41 has to come in from {}.\n", self.server4));
+        if let (None, Some(Http { url, user })) = (self.client4(), &self.http) {
+            let line = format!("curl --user {} {}", shell(user), shell(url));
             head.push_str(&format!(
-                "# The server has to be told your address, again whenever it changes; by a DDNS client, or with:\n\
-                #   curl --user {user} '{url}'\n"
+                "# The server has to be told your address, again whenever it changes: by a DDNS\n\
+                # client, or with\n#   {}\n",
+                comment(&line)
             ));
         }
         head
     }
 
-    fn client(&self) -> String {
-        format!("{}/{}", self.client6, self.prefix_len)
+    /// Where the tunnel ends at the client; none where that changes.
+    fn client4(&self) -> Option<Ipv4Addr> {
+        match self.tunnel.client.endpoint {
+            Endpoint4::Fixed(address) => Some(address),
+            Endpoint4::Follows => None,
+        }
+    }
+
+    fn device(&self) -> &str {
+        &self.tunnel.device
+    }
+
+    fn server6(&self) -> Ipv6Addr {
+        self.tunnel.server6()
+    }
+
+    /// The client's address in the tunnel, with its prefix length.
+    fn client6(&self) -> String {
+        format!("{}/{}", self.tunnel.client6(), self.tunnel.link.prefix_len())
+    }
+
+    /// The largest packet in bytes, on a path of Ethernet where the file says nothing else.
+    fn mtu(&self) -> u32 {
+        let said = [self.tunnel.server.mtu, self.tunnel.client.mtu];
+        let path = said.into_iter().flatten().fold(ETHERNET, u32::min);
+        path - u32::from(Kind::Sit.overhead())
+    }
+
+    /// Networks of which a part may be nobody's: that goes nowhere, not back to the server.
+    fn unassigned(&self) -> impl Iterator<Item = &Ipv6Net> {
+        self.tunnel.routed.iter().filter(|net| net.prefix_len() < 128)
+    }
+
+    fn lan(&self) -> Option<Lan<'_>> {
+        let network = self.tunnel.lan_network()?;
+        Some(Lan { device: self.tunnel.lan.as_deref()?, network, mtu: self.mtu() })
     }
 }
 
-impl Lan {
+/// A routed /64 on a device of the client's.
+struct Lan<'a> {
+    device: &'a str,
+    network: Ipv6Net,
+    mtu: u32,
+}
+
+impl Lan<'_> {
     /// The client's address there, with the length of its prefix.
     fn address(&self) -> String {
-        let network = self.network.network().to_bits();
-        // A single address is that of its network.
-        let first = if self.network.prefix_len() < 127 { network | 1 } else { network };
-        format!("{}/{}", Ipv6Addr::from_bits(first), self.network.prefix_len())
+        format!("{}/64", Ipv6Addr::from_bits(self.network.network().to_bits() | 1))
+    }
+
+    /// How hosts there come to have addresses, as comment lines.
+    fn advertised(&self) -> String {
+        format!(
+            "# Hosts on {dev} get addresses once radvd advertises them; its radvd.conf:\n\
+            #   interface {dev} {{\n#     AdvSendAdvert on; AdvLinkMTU {}; prefix {} {{ }};\n#   }};\n",
+            self.mtu,
+            self.network,
+            dev = comment(self.device)
+        )
     }
 }
+
+/// A host with a LAN forwards: the file that says so, and what reads it.
+fn forwarding(it: &Invitation<'_>) -> (Piece, String) {
+    let path = format!("/etc/sysctl.d/60-{}.conf", it.device());
+    let reads = format!("sysctl -p {path}");
+    let text = it.head(&format!("Goes to {path}\nThen: {reads}")) + &format!("{FORWARDING} = 1\n");
+    (Piece { path, mode: 0o644, text }, reads)
+}
+
+fn called<'a>(model: &'a Model, name: &str) -> Option<&'a Tunnel6> {
+    let named = model.tunnels6.iter().find(|tunnel| tunnel.name == name);
+    let mut clients = model.tunnels6.iter().filter(|tunnel| tunnel.client.host == name);
+    named.or_else(|| clients.next().filter(|_| clients.next().is_none()))
+}
+
+const NOWHERE: &str = "What is not in use of it goes nowhere, not back to the server.";
+const FORWARDING: &str = "net.ipv6.conf.all.forwarding";
+/// MTU in bytes of a path of which nothing is said.
+const ETHERNET: u32 = 1500;

@@ -1,36 +1,38 @@
-//! A batch of OpenWrt's `uci`. The package `6in4` makes the tunnel, `odhcpd` announces the network.
+//! A batch of OpenWrt's `uci`. The package `6in4` makes the tunnel, `odhcpd` announces its networks.
 
-use super::{Invitation, Piece};
+use super::{HOP_LIMIT, Handout, Invitation, Piece};
 
-pub(super) fn batch(it: &Invitation) -> Piece {
-    let mut text =
-        it.head("Run on the router, after `opkg install 6in4`: uci batch <FILE; /etc/init.d/network reload");
-    let section = format!("network.{}", section(&it.device));
-    let mut set = |option: &str, value: &str| text.push_str(&format!("set {section}.{option}='{value}'\n"));
-    set("proto", "6in4");
-    set("peeraddr", &it.server4.to_string());
-    if let Some(address) = it.client4 {
-        set("ipaddr", &address.to_string());
+pub(super) fn handout(it: &Invitation<'_>) -> Handout {
+    let section = section(it.device());
+    let place = "Paste it into the router's shell, or run it there: sh FILE\n\
+                 It needs the package 6in4: opkg install 6in4, or apk add 6in4";
+    let mut text = it.head(place);
+    text.push_str("uci -q batch <<'STRADDLE'\n");
+    text.push_str(&format!("delete network.{section}\nset network.{section}=interface\n"));
+    let mut option = |command: &str, name: &str, value: &str| {
+        text.push_str(&format!("{command} network.{section}.{name}='{value}'\n"));
+    };
+    option("set", "proto", "6in4");
+    option("set", "peeraddr", &it.server4.to_string());
+    if let Some(address) = it.client4() {
+        option("set", "ipaddr", &address.to_string());
     }
-    set("ip6addr", &it.client());
-    set("mtu", &it.mtu.to_string());
-    set("ttl", &it.hop_limit.to_string());
-    set("defaultroute", "1");
-    for net in &it.routed {
-        text.push_str(&format!("add_list {section}.ip6prefix='{net}'\n"));
+    option("set", "ip6addr", &it.client6());
+    option("set", "mtu", &it.mtu().to_string());
+    option("set", "ttl", &HOP_LIMIT.to_string());
+    for net in &it.tunnel.routed {
+        option("add_list", "ip6prefix", &net.to_string());
     }
-    if let Some(lan) = &it.lan {
-        text.push_str(&format!(
-            "# The network of {} takes its addresses from it.\nset network.lan.ip6assign='{}'\n",
-            lan.device,
-            lan.network.prefix_len().max(64)
-        ));
-    }
-    // The section has a type before it has options.
-    let typed = format!("set {section}=interface\nset {section}.proto");
-    text = text.replacen(&format!("set {section}.proto"), &typed, 1);
-    text.push_str("commit network\n");
-    Piece { path: format!("{}.uci", it.device), text }
+    text.push_str(&format!(
+        "del_list firewall.@zone[1].network='{section}'\nadd_list firewall.@zone[1].network='{section}'\n\
+        commit network\ncommit firewall\nSTRADDLE\n\
+        # The second zone of the firewall is `wan`, unless you changed that. Interfaces\n\
+        # with ip6assign, as `lan` has it, get addresses of the networks.\n\
+        /etc/init.d/network reload\n/etc/init.d/firewall reload\n"
+    ));
+    let path = format!("{}.sh", it.device());
+    let then = format!("sh {path}");
+    Handout { pieces: vec![Piece { path, mode: 0o755, text }], then }
 }
 
 /// Names of sections have letters, digits and underscores only.

@@ -1,9 +1,10 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
+use serde::Serialize;
 
-use crate::config::{self, Config, Diagnostic, Spanned, suggestion};
+use crate::config::{self, Config, Diagnostic, SourceWord, Spanned, suggestion};
 
 use super::FastChoice;
 
@@ -34,6 +35,23 @@ pub struct Host {
     pub backend: Option<Spanned<BackendChoice>>,
     /// Whether the kernel carries plain packets of carriers that are tun, and where the file says so.
     pub fast_path: Option<Spanned<FastChoice>>,
+    /// Networks that are delivered on the uplink's link, beyond what its routes tell.
+    pub on_link: Vec<Ipv6Net>,
+    /// Which address neighbours there are answered from.
+    pub neighbour_source: NeighbourSource,
+}
+
+/// Which address neighbours are answered from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NeighbourSource {
+    /// The uplink's link-local one.
+    #[default]
+    LinkLocal,
+    /// This one.
+    Global(Ipv6Addr),
+    /// The one of both that is of the kind that was asked from.
+    AsAsked(Ipv6Addr),
 }
 
 impl Host {
@@ -45,8 +63,22 @@ impl Host {
             ipv6: host.ipv6.clone(),
             backend: host.carrier_backend.clone(),
             fast_path: host.fast_path.clone(),
+            on_link: host.on_link.iter().map(|net| net.value).collect(),
+            neighbour_source: source(host),
         })
     }
+}
+
+/// Without `ipv6` there is a diagnostic.
+fn source(host: &config::Host) -> NeighbourSource {
+    let word = host.neighbour_source.as_ref().map(|word| word.value);
+    let global = host.ipv6.as_ref().map(|address| address.value);
+    let source = word.zip(global).map(|(word, global)| match word {
+        SourceWord::LinkLocal => NeighbourSource::LinkLocal,
+        SourceWord::Global => NeighbourSource::Global(global),
+        SourceWord::AsAsked => NeighbourSource::AsAsked(global),
+    });
+    source.unwrap_or_default()
 }
 
 /// What can be wrong with the hosts by themselves.

@@ -14,12 +14,12 @@ mod via6;
 
 pub use borrow::{Borrow, CarrierKind, End};
 pub use clat::{Address6, Clat, Prefix64};
-pub use host::{BackendChoice, Host};
+pub use host::{BackendChoice, Host, NeighbourSource};
 pub use publish::{Endpoint, Forwarding, Publish, Share, Side, Transport, UPDATE_PORT, Update, derived};
 pub use relay::{Destination, Family, Listen, Place, Protocol, Relay};
 pub use siit::Siit;
 pub use translation::{FastChoice, Translation};
-pub use tunnel6::{End4, Endpoint4, Tunnel6};
+pub use tunnel6::{End4, Endpoint4, HttpServer, HttpUpdate, Tunnel6};
 pub use via6::{NextHop, Router, Via6};
 
 use crate::config::{Config, Diagnostic};
@@ -43,6 +43,8 @@ pub struct Model {
     pub via6s: Vec<Via6>,
     /// Every `[[tunnel6]]`.
     pub tunnels6: Vec<Tunnel6>,
+    /// Every host that hears by HTTP where clients of its tunnels are.
+    pub http_servers: Vec<HttpServer>,
 }
 
 impl Model {
@@ -88,5 +90,6 @@ fn build(config: &Config, found: &mut Vec<Diagnostic>) -> Model {
         relays: relay::build(config, found),
         via6s: via6::build(config, found),
         tunnels6: tunnel6::build(config, found),
+        http_servers: tunnel6::http_servers(config, found),
     }
 }

@@ -1,3 +1,5 @@
+mod ring;
+
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -7,7 +9,7 @@ use serde::Serialize;
 use crate::config::{self, Config, Diagnostic, Source, Spanned};
 
 use super::host::find;
-use super::publish::Transport;
+use super::publish::{Transport, UPDATE_PORT};
 
 /// Connections and datagrams that come to ports of a host, carried on to a target of either family.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -73,6 +75,15 @@ pub enum Protocol {
     Udp,
 }
 
+impl From<Transport> for Protocol {
+    fn from(transport: Transport) -> Protocol {
+        match transport {
+            Transport::Tcp => Protocol::Tcp,
+            Transport::Udp => Protocol::Udp,
+        }
+    }
+}
+
 /// Which version of IP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -127,11 +138,9 @@ impl Listen {
 
     /// Whether a publish leads on what is listened for.
     fn is_led_on(&self, ports: &config::Ports) -> bool {
-        let transport = match ports.transport {
-            Transport::Tcp => Protocol::Tcp,
-            Transport::Udp => Protocol::Udp,
-        };
-        self.protocol == transport && self.first <= *ports.outer.end() && *ports.outer.start() <= self.last
+        self.protocol == ports.transport.into()
+            && self.first <= *ports.outer.end()
+            && *ports.outer.start() <= self.last
     }
 
     /// Whether what goes to this address and one of these ports comes here.
@@ -154,19 +163,20 @@ pub(super) fn build(config: &Config, found: &mut Vec<Diagnostic>) -> Vec<Relay> 
     for (index, entry) in config.relays.iter().enumerate() {
         let earlier = config.relays.get(..index).unwrap_or(&[]);
         twice(entry, earlier, found);
-        relays.extend(one(config, entry, found));
+        relays.extend(one(config, index, entry, found));
     }
     relays
 }
 
-fn one(config: &Config, entry: &config::Relay, found: &mut Vec<Diagnostic>) -> Option<Relay> {
+fn one(config: &Config, index: usize, entry: &config::Relay, found: &mut Vec<Diagnostic>) -> Option<Relay> {
     let host = find(config, entry.host.as_ref(), found);
     beyond(entry, found);
     headers(entry, found);
     embedding(config, entry, host, found);
     if let Some(host) = host {
-        itself(entry, host, found);
+        ring::check(config, index, entry, host, found);
         published(config, entry, host, found);
+        updates(config, entry, host, found);
     }
     let idle = entry.idle_timeout.as_ref().map(|idle| idle.value);
     let seconds = |written: &Option<Spanned<u32>>, otherwise| value(written).unwrap_or(otherwise);
@@ -330,28 +340,6 @@ fn prefix(
     }
 }
 
-/// What goes to itself never comes to an end.
-fn itself(entry: &config::Relay, host: &config::Host, found: &mut Vec<Diagnostic>) {
-    let Some(to) = &entry.to else { return };
-    let Place::Address(address) = to.value.place else { return };
-    let own = address.is_loopback()
-        || host.ipv4.iter().any(|net| net.value.addr() == address)
-        || host.ipv6.as_ref().is_some_and(|own| own.value == address)
-        || entry.listen.iter().any(|listen| listen.value.address == Some(address));
-    let port = u32::from(to.value.port);
-    let comes_back = |listen: &&Spanned<Listen>| {
-        let ports = port..port + u32::from(listen.value.last - listen.value.first) + 1;
-        listen.value.takes(address, ports)
-    };
-    if own && let Some(listen) = entry.listen.iter().find(comes_back) {
-        found.push(Diagnostic::new(
-            to.span.clone(),
-            format!("`{}` is this relay itself, which listens at `{}`", to.value, listen.value.word),
-            "write the server's own address, or another port",
-        ));
-    }
-}
-
 /// What a `[[publish]]` leads on never comes to a relay.
 fn published(config: &Config, entry: &config::Relay, host: &config::Host, found: &mut Vec<Diagnostic>) {
     let here =
@@ -375,6 +363,42 @@ fn published(config: &Config, entry: &config::Relay, host: &config::Host, found:
                     listen.value.word
                 ),
                 "listen at another port or address, or publish by `ports` without this one",
+            ));
+        }
+    }
+}
+
+/// Where another host tells its endpoint, nobody else can listen. A `key-file` says that it does.
+fn updates(config: &Config, entry: &config::Relay, host: &config::Host, found: &mut Vec<Diagnostic>) {
+    let here =
+        |named: &Option<Spanned<String>>| named.as_ref().is_some_and(|named| named.value == host.name.value);
+    let publishes =
+        config.publishes.iter().filter(|publish| here(&publish.from) && publish.key_file.is_some());
+    let publishes = publishes.map(|publish| (Family::V6, &publish.update_port, "[[publish]]"));
+    let tunnels = config.tunnels6.iter().filter(|tunnel| here(&tunnel.server) && tunnel.key_file.is_some());
+    let tunnels = tunnels.map(|tunnel| (Family::V4, &tunnel.update_port, "[[tunnel6]]"));
+    for (family, port, recipe) in publishes.chain(tunnels) {
+        let port = value(port).unwrap_or(UPDATE_PORT.into());
+        let own = |address: IpAddr| {
+            host.ipv6.as_ref().is_some_and(|own| own.value == address)
+                || host.ipv4.iter().any(|own| own.value.addr() == address)
+        };
+        let taken = |listen: &&Spanned<Listen>| {
+            let listen = &listen.value;
+            let ports = u32::from(listen.first)..=listen.last.into();
+            listen.protocol == Protocol::Udp
+                && (listen.family == family || listen.family == Family::Both)
+                && ports.contains(&port)
+                && listen.address.is_none_or(own)
+        };
+        if let Some(listen) = entry.listen.iter().find(taken) {
+            found.push(Diagnostic::new(
+                listen.span.clone(),
+                format!(
+                    "`{}`: at UDP port {port} a {recipe} hears where its other end is",
+                    listen.value.word
+                ),
+                format!("listen at another port, or give the {recipe} another `update-port`"),
             ));
         }
     }

@@ -1,7 +1,10 @@
+mod http;
 mod networks;
+mod server;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 
 use ipnet::Ipv6Net;
 
@@ -9,6 +12,9 @@ use crate::config::{self, Config, Diagnostic, EndpointWord4};
 
 use super::host::{find, lacks};
 use super::{UPDATE_PORT, Update};
+
+pub(super) use http::servers as http_servers;
+pub use http::{HttpServer, HttpUpdate};
 
 use networks::Links;
 
@@ -34,8 +40,14 @@ pub struct Tunnel6 {
     pub routed: Vec<Ipv6Net>,
     /// The client's device that one of them lives on.
     pub lan: Option<String>,
-    /// How the client tells the server its endpoint, where that changes.
+    /// How a straddle at the client tells the server its endpoint, where that changes.
     pub update: Option<Update>,
+    /// How anything else at the client tells it.
+    pub http: Option<HttpUpdate>,
+    /// Where the entry stands in the file.
+    pub span: Range<usize>,
+    /// Where each of `routed` stands.
+    pub routed_at: Vec<Range<usize>>,
 }
 
 /// One end of a tunnel over IPv4.
@@ -100,6 +112,7 @@ pub(super) fn build(config: &Config, found: &mut Vec<Diagnostic>) -> Vec<Tunnel6
     });
     let tunnels = tunnels.collect();
     networks::check(config, &hosts, found);
+    server::check(config, found);
     tunnels
 }
 
@@ -125,6 +138,7 @@ fn one(
         return None;
     }
     let link = links.of(entry, found);
+    let http = http::update(entry, server, found);
     let update = update(entry, server, found);
     let lan = lan(entry, found);
     let dynamic = entry.client_endpoint.as_ref().is_some_and(|word| word.value == EndpointWord4::Dynamic);
@@ -141,6 +155,9 @@ fn one(
         routed: entry.routed.iter().map(|net| net.value).collect(),
         lan: lan?,
         update: update?,
+        http: http?,
+        span: entry.span.clone(),
+        routed_at: entry.routed.iter().map(|net| net.span.clone()).collect(),
     })
 }
 
@@ -163,7 +180,7 @@ fn end(host: &config::Host, dynamic: bool, found: &mut Vec<Diagnostic>) -> Optio
     })
 }
 
-/// `Some(None)`: the client's endpoint does not change.
+/// `Some(None)`: the client's endpoint does not change, or is told by HTTP alone.
 fn update(
     entry: &config::Tunnel6,
     server: Option<&config::Host>,
@@ -174,6 +191,7 @@ fn update(
         let unused = [
             ("key-file", entry.key_file.as_ref().map(|key| &key.span)),
             ("update-port", entry.update_port.as_ref().map(|port| &port.span)),
+            ("update-key-file", entry.update_key_file.as_ref().map(|key| &key.span)),
         ];
         for (key, span) in unused.into_iter().filter_map(|(key, span)| Some((key, span?))) {
             let help = format!("leave `{key}` out, or write client-endpoint = \"dynamic\"");
@@ -182,11 +200,21 @@ fn update(
         }
         return Some(None);
     };
-    if !entry.keys.iter().any(|key| key == "key-file") {
+    let written = |key: &str| entry.keys.iter().any(|word| word == key);
+    if !written("key-file") && written("update-key-file") {
+        if let Some(port) = &entry.update_port {
+            let help = "leave it out, or add the `key-file` that signed updates need";
+            let message = "`update-port` has no use: the endpoint is told by HTTP alone";
+            found.push(Diagnostic::new(port.span.clone(), message, help));
+        }
+        return Some(None);
+    }
+    if !written("key-file") {
         found.push(Diagnostic::new(
             dynamic.span.clone(),
             "an endpoint that changes needs `key-file`: whoever knew no secret could take the tunnel over",
-            "add key-file = \"/etc/straddle/box.key\"; `straddle key` makes one for both hosts",
+            "add key-file = \"/etc/straddle/box.key\"; `straddle key` makes one for both hosts (update-key-file, \
+             for a client that tells it by HTTP)",
         ));
     }
     let port = entry.update_port.as_ref().and_then(|port| u16::try_from(port.value).ok());

@@ -14,7 +14,7 @@ use super::translate::{address, object, sysctl};
 use super::{Backend, Carrier, Facts, Make, Mtu, Offers, Slow};
 
 /// Hop limit of outer packets.
-const HOP_LIMIT: u8 = 64;
+pub(crate) const HOP_LIMIT: u8 = 64;
 
 /// The end here of a carrier of this device and kind.
 pub(super) fn between(

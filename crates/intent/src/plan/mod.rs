@@ -17,6 +17,7 @@ mod via6;
 pub use backend::{Backend, Make, Offers};
 pub use mtu::Mtu;
 
+pub(crate) use carrier::HOP_LIMIT;
 pub(crate) use clat::{present, rooms};
 
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ use serde::Serialize;
 use straddle_encap::Kind;
 
 use crate::memory::Memory;
-use crate::model::{Model, Relay};
+use crate::model::{Model, NeighbourSource, Relay};
 use crate::object::{SysctlKey, Wanted};
 use crate::snapshot::Snapshot;
 
@@ -45,6 +46,51 @@ pub struct Plan {
     /// The endpoints that change, and how that is told.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub updates: Vec<Updates>,
+    /// Where endpoints are heard of by HTTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpUpdates>,
+    /// The neighbours that a process answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answers: Option<Answers>,
+}
+
+/// Endpoints that are told by HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HttpUpdates {
+    /// The beginning of what clients ask for.
+    pub url: String,
+    /// Where this host listens.
+    pub listen: Vec<SocketAddr>,
+    /// The files of the certificate and its key; none where requests come without TLS.
+    pub certificate: Option<(String, String)>,
+    /// Whoever may tell where it is.
+    pub clients: Vec<HttpClient>,
+}
+
+/// A client that tells where it is by HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HttpClient {
+    /// Its bridge.
+    pub bridge: String,
+    /// What it calls that.
+    pub hostname: String,
+    /// The user that it names.
+    pub user: String,
+    /// The file with the key that goes with the user.
+    pub key_file: String,
+}
+
+/// Neighbours that a process answers, on one device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Answers {
+    /// The device.
+    pub device: String,
+    /// Where answers come from.
+    pub source: NeighbourSource,
+    /// What neighbours are answered for.
+    pub assigned: Vec<Ipv6Net>,
+    /// Addresses of this host there: for those the kernel answers.
+    pub own: Vec<Ipv6Addr>,
 }
 
 /// How the endpoint of a bridge's carrier is told to the other host.
@@ -313,9 +359,10 @@ impl Plan {
         self.host.is_empty() && self.wanted.is_empty()
     }
 
-    /// Whether a process must serve a bridge of this plan, or tell or hear endpoints.
+    /// Whether a process must serve a bridge of this plan, tell or hear endpoints, or answer neighbours.
     pub fn needs_serving(&self) -> bool {
-        self.served().next().is_some() || !self.updates.is_empty()
+        let heard = !self.updates.is_empty() || self.http.is_some();
+        self.served().next().is_some() || heard || self.answers.is_some()
     }
 
     /// The bridges that are served by a process.

@@ -1,16 +1,42 @@
 //! What a user should know before the steps are taken.
 
+use std::net::IpAddr;
+
+use crate::model::Relay;
 use crate::object::{Chain, Key, MAIN, Object, Origin, RouteKind, Verdict, Wanted};
 use crate::snapshot::Snapshot;
 use crate::words;
 
-use super::{Bridge, Plan};
+use super::{Bridge, Plan, Via};
 
 impl Plan {
     /// One sentence each.
     pub fn notes(&self, live: &Snapshot) -> Vec<String> {
         let about = self.wanted.iter().flat_map(|wanted| self.about(wanted, live));
-        self.remarks.iter().cloned().chain(about).chain(self.barred(live)).collect()
+        let relays = self.bridges.iter().filter_map(|bridge| match &bridge.via {
+            Via::Relay(relay) => Some(self.absent(relay, live)),
+            Via::Carrier(_) | Via::Translator(_) | Via::Awaited(_) | Via::Routes(_) => None,
+        });
+        let absent = relays.flatten();
+        self.remarks.iter().cloned().chain(about).chain(absent).chain(self.barred(live)).collect()
+    }
+
+    /// Where a relay listens at an address that no device has; the kernel lets it.
+    pub fn absent<'a>(&'a self, relay: &'a Relay, live: &'a Snapshot) -> impl Iterator<Item = String> + 'a {
+        let has = |ip: IpAddr| {
+            ip.is_loopback()
+                || live.addresses.iter().any(|held| held.net.addr() == ip)
+                || self.wanted.iter().any(
+                    |wanted| matches!(wanted, Wanted::Object(Object::Address(held)) if held.net.addr() == ip),
+                )
+        };
+        let absent = relay.listen.iter().filter(move |listen| listen.address.is_some_and(|ip| !has(ip)));
+        absent.map(|listen| {
+            format!(
+                "{}: nothing comes to `{}`: no device of this host has that address",
+                relay.name, listen.word
+            )
+        })
     }
 
     /// An accept of ours does not help where another chain drops.

@@ -5,7 +5,7 @@ mod outside;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::model::{End, Endpoint, Model, Publish, Share, Side, derived};
 use crate::object::{Address, Chain, FilterRule, Match, Object, Origin, Verdict, Wanted};
@@ -25,6 +25,8 @@ struct Here<'a> {
     uplink: &'a str,
     /// The number of its table and mark.
     number: u32,
+    /// Whether a [[via6]] gives this host a default route.
+    by_via6: bool,
     facts: &'a Facts<'a>,
 }
 
@@ -52,7 +54,9 @@ pub(super) fn add(plan: &mut Plan, model: &Model, publish: &Publish, index: usiz
     carrier::device(&mut plan.wanted, &publish.name, end, &carrier);
     carrier::fast(&mut plan.wanted, model, &plan.host, &carrier, facts);
     plan.wanted.push(Wanted::LooseReversePath { dev: publish.device.clone() });
-    let here = Here { publish, carrier: &carrier, uplink: &side.uplink, number, facts };
+    let mut via6s = model.via6s.iter().filter(|via6| via6.host == side.host);
+    let by_via6 = via6s.any(|via6| via6.routes.contains(&Ipv4Net::default()));
+    let here = Here { publish, carrier: &carrier, uplink: &side.uplink, number, by_via6, facts };
     if outside {
         outside::add(plan, &here);
     } else {

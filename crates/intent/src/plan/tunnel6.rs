@@ -1,6 +1,8 @@
 //! `tunnel6`: hosts without IPv6 have that of another one, through tunnels over IPv4.
 
 mod client;
+mod hearing;
+mod neighbours;
 mod server;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

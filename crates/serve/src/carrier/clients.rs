@@ -1,7 +1,7 @@
-//! Whose a packet is, where several peers share a device.
+//! Whose a packet is, where several peers share a device, or a socket.
 
 use std::collections::{HashMap, HashSet};
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use straddle_encap::Reason;
@@ -24,24 +24,61 @@ impl Device {
         Device { carriers, owners }
     }
 
-    /// The first of them: what is nobody's counts there.
-    pub(super) fn first(&self) -> Option<&Shared> {
-        self.carriers.first().map(|carrier| &**carrier)
+    /// The carrier at a place.
+    pub(super) fn at(&self, place: usize) -> Option<&Shared> {
+        self.carriers.get(place).map(|carrier| &**carrier)
     }
 
-    /// The carrier to whom an inner packet shall go.
-    pub(super) fn carrier(&self, inner: &[u8]) -> Result<&Shared, Reason> {
+    /// What is nobody's counts at the first.
+    pub(super) fn dropped(&self, reason: Reason) {
+        if let Some(first) = self.carriers.first() {
+            first.counters.dropped(reason);
+        }
+    }
+
+    /// The place of the carrier to whom an inner packet shall go.
+    pub(super) fn place(&self, inner: &[u8]) -> Result<usize, Reason> {
         if let [only] = self.carriers.as_slice()
             && only.owned.is_empty()
         {
-            return Ok(only);
+            return Ok(0);
         }
         let Ok(Packet::V6(packet)) = Packet::parse(inner) else { return Err(Reason::InnerVersion) };
         if of_the_link(packet.header.destination) {
             return Err(Reason::LinkScope);
         }
-        let owner = self.owners.of(packet.header.destination);
-        owner.and_then(|owner| self.carriers.get(owner)).map(|carrier| &**carrier).ok_or(Reason::NoClient)
+        self.owners.of(packet.header.destination).ok_or(Reason::NoClient)
+    }
+}
+
+/// The carriers of one socket; those of one peer differ by their GRE keys.
+pub(super) struct Peers {
+    carriers: Vec<Arc<Shared>>,
+    places: HashMap<IpAddr, Vec<usize>>,
+}
+
+impl Peers {
+    pub(super) fn new(carriers: Vec<Arc<Shared>>) -> Peers {
+        let mut places: HashMap<IpAddr, Vec<usize>> = HashMap::new();
+        for (place, carrier) in carriers.iter().enumerate() {
+            places.entry(carrier.remote).or_default().push(place);
+        }
+        Peers { carriers, places }
+    }
+
+    pub(super) fn all(&self) -> &[Arc<Shared>] {
+        &self.carriers
+    }
+
+    /// The carrier at a place.
+    pub(super) fn at(&self, place: usize) -> Option<&Shared> {
+        self.carriers.get(place).map(|carrier| &**carrier)
+    }
+
+    /// Those of one peer, each with its place.
+    pub(super) fn of(&self, peer: IpAddr) -> impl Iterator<Item = (usize, &Shared)> {
+        let places = self.places.get(&peer).into_iter().flatten();
+        places.filter_map(|place| Some((*place, self.at(*place)?)))
     }
 }
 

@@ -1,11 +1,8 @@
 //! Peer → tun: each batch of outer packets becomes as few writes as its TCP streams allow.
 
-use std::collections::HashMap;
 use std::io::{self, IoSlice};
-use std::net::IpAddr;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use straddle_encap::coalesce::{Group, aggregated};
@@ -14,9 +11,10 @@ use straddle_encap::{Kind, Reason, decapsulate, flow_hash};
 
 use crate::Error;
 use crate::mmsg::{BATCH, Inbox};
+use crate::slot::Slot;
 use crate::stop::{Stop, Woken};
 
-use super::clients::may_send;
+use super::clients::{Peers, may_send};
 use super::{Shared, trouble};
 
 /// TCP streams that are put together at the same time.
@@ -24,48 +22,38 @@ const STREAMS: usize = 8;
 /// How often what is known of paths is looked at: there may be thousands.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// The carriers of one outer protocol, by peer; those of one peer differ by their GRE keys.
-type Peers<'a> = HashMap<IpAddr, Vec<&'a Shared>>;
-
 /// Serves one outer protocol until told to end.
-pub(super) fn run(carriers: &[Arc<Shared>], socket: &OwnedFd, stop: &Stop) -> Result<(), Error> {
-    let mut peers = Peers::new();
-    for carrier in carriers {
-        peers.entry(carrier.remote).or_default().push(carrier);
-    }
+pub(super) fn run(slot: &Slot<Peers>, socket: &OwnedFd, stop: &Stop) -> Result<(), Error> {
+    let mut held = slot.hold();
     let mut inbox = Inbox::new();
     let mut desk = Desk { open: Vec::with_capacity(STREAMS) };
     let mut refreshed = Instant::now();
     loop {
-        match stop.wait(socket.as_fd())? {
+        let woken = stop.wait(socket.as_fd())?;
+        let peers = held.refresh(slot);
+        match woken {
             Woken::Stop => return Ok(()),
-            Woken::Ready => drain(&mut inbox, &mut desk, socket, &peers, carriers)?,
+            Woken::Ready => drain(&mut inbox, &mut desk, socket, peers)?,
             Woken::Trouble => {}
         }
-        trouble::drain(&mut inbox, socket, &peers);
+        trouble::drain(&mut inbox, socket, peers);
         let now = Instant::now();
         if now.duration_since(refreshed) >= REFRESH {
-            carriers.iter().for_each(|carrier| carrier.path.refresh(now));
+            peers.all().iter().for_each(|carrier| carrier.path.refresh(now));
             refreshed = now;
         }
     }
 }
 
-fn drain<'a>(
-    inbox: &mut Inbox,
-    desk: &mut Desk<'a>,
-    socket: &OwnedFd,
-    peers: &Peers<'a>,
-    carriers: &'a [Arc<Shared>],
-) -> Result<(), Error> {
+fn drain(inbox: &mut Inbox, desk: &mut Desk, socket: &OwnedFd, peers: &Peers) -> Result<(), Error> {
     for _ in 0..BATCH {
         match inbox.receive(socket.as_fd()) {
             Ok(0) => return Ok(()),
             Ok(count) => {
                 for index in 0..count {
-                    desk.take(inbox, index, peers, carriers);
+                    desk.take(inbox, index, peers);
                 }
-                desk.flush(inbox);
+                desk.flush(inbox, peers);
                 if count < BATCH {
                     return Ok(());
                 }
@@ -80,40 +68,46 @@ fn drain<'a>(
 }
 
 /// A TCP stream in this batch: which packets, and where in each the inner packet lies.
-struct Stream<'a> {
-    carrier: &'a Shared,
+struct Stream {
+    /// The carrier's place.
+    place: usize,
     queue: usize,
     group: Group,
     members: [(usize, usize, usize); BATCH],
     count: usize,
 }
 
-struct Desk<'a> {
-    open: Vec<Stream<'a>>,
+struct Desk {
+    open: Vec<Stream>,
 }
 
-impl<'a> Desk<'a> {
-    fn take(&mut self, inbox: &mut Inbox, index: usize, peers: &Peers<'a>, carriers: &'a [Arc<Shared>]) {
+impl Desk {
+    fn take(&mut self, inbox: &mut Inbox, index: usize, peers: &Peers) {
         match open(inbox, index, peers) {
-            Ok((carrier, inner)) => {
+            Ok((place, carrier, inner)) => {
                 carrier.counters.received(1, inner.len() as u64);
-                self.place(inbox, carrier, index, inner);
+                self.place(inbox, peers, (place, carrier), index, inner);
             }
-            Err((Some(carrier), reason)) => carrier.counters.dropped(reason),
             // Whom it was for can't be told: it counts at the first.
-            Err((None, reason)) => {
-                if let Some(first) = carriers.first() {
-                    first.counters.dropped(reason);
+            Err((carrier, reason)) => {
+                if let Some(counts) = carrier.or(peers.at(0)) {
+                    counts.counters.dropped(reason);
                 }
             }
         }
     }
 
     /// Into the stream that it continues, or a stream of its own, or straight to the device.
-    fn place(&mut self, inbox: &Inbox, carrier: &'a Shared, index: usize, inner: Range<usize>) {
+    fn place(
+        &mut self,
+        inbox: &Inbox,
+        peers: &Peers,
+        (place, carrier): (usize, &Shared),
+        index: usize,
+        inner: Range<usize>,
+    ) {
         let packet = inbox.part(index, inner.clone());
-        let same =
-            |stream: &Stream<'a>| std::ptr::eq(stream.carrier, carrier) && stream.group.same_flow(packet);
+        let same = |stream: &Stream| stream.place == place && stream.group.same_flow(packet);
         if let Some(at) = self.open.iter().position(same) {
             if let Some(stream) = self.open.get_mut(at)
                 && stream.join(packet, index, &inner)
@@ -121,16 +115,16 @@ impl<'a> Desk<'a> {
                 return;
             }
             // The order within a flow is kept: what came before goes first.
-            self.open.swap_remove(at).write(inbox);
+            self.open.swap_remove(at).write(inbox, peers);
         }
         let hash = flow_hash(packet) as usize;
         let queue = hash % carrier.queues.len().max(1);
         match Group::start(packet) {
             Some(group) if !group.closed() => {
                 if self.open.len() == STREAMS {
-                    self.open.remove(0).write(inbox);
+                    self.open.remove(0).write(inbox, peers);
                 }
-                let mut stream = Stream { carrier, queue, group, members: [(0, 0, 0); BATCH], count: 0 };
+                let mut stream = Stream { place, queue, group, members: [(0, 0, 0); BATCH], count: 0 };
                 stream.member(index, &inner);
                 self.open.push(stream);
             }
@@ -138,14 +132,14 @@ impl<'a> Desk<'a> {
         }
     }
 
-    fn flush(&mut self, inbox: &Inbox) {
+    fn flush(&mut self, inbox: &Inbox, peers: &Peers) {
         for stream in self.open.drain(..) {
-            stream.write(inbox);
+            stream.write(inbox, peers);
         }
     }
 }
 
-impl Stream<'_> {
+impl Stream {
     fn join(&mut self, packet: &[u8], index: usize, inner: &Range<usize>) -> bool {
         let joined = self.count < BATCH && self.group.join(packet);
         if joined {
@@ -161,10 +155,11 @@ impl Stream<'_> {
         }
     }
 
-    fn write(self, inbox: &Inbox) {
+    fn write(self, inbox: &Inbox, peers: &Peers) {
+        let Some(carrier) = peers.at(self.place) else { return };
         let members = self.members.get(..self.count).unwrap_or(&[]);
         if let [(index, start, end)] = members {
-            return single(self.carrier, self.queue, inbox.part(*index, *start..*end));
+            return single(carrier, self.queue, inbox.part(*index, *start..*end));
         }
         let mut header = [0; MAX_HEADER];
         let offload = self.group.finish(&mut header).emit();
@@ -177,7 +172,7 @@ impl Stream<'_> {
             *slot = IoSlice::new(bytes);
             used += 1;
         }
-        write(self.carrier, self.queue, parts.get(..used).unwrap_or(&[]));
+        write(carrier, self.queue, parts.get(..used).unwrap_or(&[]));
     }
 }
 
@@ -196,27 +191,26 @@ fn write(carrier: &Shared, queue: usize, parts: &[IoSlice<'_>]) {
     }
 }
 
-/// Whose packet it is, and where the inner one lies in it.
+/// Whose packet it is, the carrier's place first, and where the inner one lies in it.
 #[expect(clippy::type_complexity, reason = "the end of a packet, with the carrier that counts it")]
 fn open<'a>(
     inbox: &mut Inbox,
     index: usize,
-    peers: &Peers<'a>,
-) -> Result<(&'a Shared, Range<usize>), (Option<&'a Shared>, Reason)> {
+    peers: &'a Peers,
+) -> Result<(usize, &'a Shared, Range<usize>), (Option<&'a Shared>, Reason)> {
     let received = inbox.packet(index).ok_or((None, Reason::Truncated))?;
-    let candidates = received.from.and_then(|from| peers.get(&from)).ok_or((None, Reason::UnknownPeer))?;
     let mut refused = (None, Reason::UnknownPeer);
-    for carrier in candidates {
+    for (place, carrier) in received.from.into_iter().flat_map(|from| peers.of(from)) {
         let (start, class) = behind_ip(carrier.kind, received.bytes, received.class)
-            .ok_or((Some(*carrier), Reason::Truncated))?;
+            .ok_or((Some(carrier), Reason::Truncated))?;
         let payload = received.bytes.get_mut(start..).unwrap_or_default();
         match decapsulate(carrier.kind, payload, class) {
             Ok(inner) => {
                 let packet = payload.get(inner.clone()).unwrap_or_default();
-                may_send(carrier, packet).map_err(|reason| (Some(*carrier), reason))?;
-                return Ok((carrier, start + inner.start..start + inner.end));
+                may_send(carrier, packet).map_err(|reason| (Some(carrier), reason))?;
+                return Ok((place, carrier, start + inner.start..start + inner.end));
             }
-            Err(reason) => refused = (Some(*carrier), reason),
+            Err(reason) => refused = (Some(carrier), reason),
         }
         if refused.1 != Reason::GreKey {
             break;

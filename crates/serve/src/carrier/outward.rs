@@ -8,12 +8,13 @@ use std::time::Instant;
 use straddle_encap::errors::{MAX_ERROR, too_big};
 use straddle_encap::fragment::fragments;
 use straddle_encap::segment::{MAX_HEADER, Segment, Segments, segments};
-use straddle_encap::{Outer, Prefix, Reason, encapsulate};
+use straddle_encap::{Kind, Outer, Prefix, Reason, encapsulate};
 use straddle_wire::vnet;
 
 use crate::Error;
 use crate::mmsg::{BATCH, Outbox, Parcel};
 use crate::raw::over_v6;
+use crate::slot::Slot;
 use crate::stop::{Stop, Woken};
 
 use super::Shared;
@@ -25,14 +26,18 @@ const READ: usize = vnet::HEADER + 65_536;
 const ARENA: usize = 4 * READ;
 
 /// Serves one queue until told to end.
-pub(super) fn run(device: &Device, queue: usize, socket: &OwnedFd, stop: &Stop) -> Result<(), Error> {
-    let Some(first) = device.first() else { return Ok(()) };
-    let Some(tun) = first.queues.get(queue) else { return Ok(()) };
-    let mut desk = Desk::new(device, first, socket);
+pub(super) fn run(
+    slot: &Slot<Device>,
+    tun: &OwnedFd,
+    (kind, socket): (Kind, &OwnedFd),
+    stop: &Stop,
+) -> Result<(), Error> {
+    let mut held = slot.hold();
+    let mut desk = Desk::new(kind, socket);
     while stop.wait(tun.as_fd())? != Woken::Stop {
         // Under a flood too the word to end is heard.
         for _ in 0..BATCH {
-            match desk.read(tun) {
+            match desk.read(held.refresh(slot), tun) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => return Err(Error::call("tun read")(error)),
@@ -44,8 +49,9 @@ pub(super) fn run(device: &Device, queue: usize, socket: &OwnedFd, stop: &Stop) 
 
 /// One outgoing packet of the batch: the bytes of `arena` are its payload.
 #[derive(Clone)]
-struct Slot<'a> {
-    carrier: &'a Shared,
+struct Parting {
+    /// The carrier's place.
+    place: usize,
     prefix: Prefix,
     class: u8,
     header: [u8; MAX_HEADER],
@@ -54,20 +60,21 @@ struct Slot<'a> {
 }
 
 struct Desk<'a> {
-    device: &'a Device,
-    first: &'a Shared,
     socket: &'a OwnedFd,
     outbox: Outbox,
     arena: Vec<u8>,
     whole: Vec<u8>,
-    slots: Vec<Slot<'a>>,
+    slots: Vec<Parting>,
     filled: usize,
 }
 
+/// A carrier with its place.
+type Placed<'a> = (usize, &'a Shared);
+
 impl<'a> Desk<'a> {
-    fn new(device: &'a Device, first: &'a Shared, socket: &'a OwnedFd) -> Desk<'a> {
-        let blank = Slot {
-            carrier: first,
+    fn new(kind: Kind, socket: &'a OwnedFd) -> Desk<'a> {
+        let blank = Parting {
+            place: 0,
             prefix: Prefix::default(),
             class: 0,
             header: [0; MAX_HEADER],
@@ -75,10 +82,8 @@ impl<'a> Desk<'a> {
             payload: 0..0,
         };
         Desk {
-            device,
-            first,
             socket,
-            outbox: Outbox::new(over_v6(first.kind)),
+            outbox: Outbox::new(over_v6(kind)),
             arena: vec![0; ARENA],
             whole: vec![0; READ],
             slots: vec![blank; BATCH],
@@ -87,7 +92,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Reads until nothing is there or the arena is full, and sends it; false when nothing was there.
-    fn read(&mut self, tun: &OwnedFd) -> io::Result<bool> {
+    fn read(&mut self, device: &Device, tun: &OwnedFd) -> io::Result<bool> {
         let mut used = 0;
         while let Some(room) = self.arena.get_mut(used..used + READ) {
             let length = match rustix::io::read(tun, &mut *room) {
@@ -97,42 +102,45 @@ impl<'a> Desk<'a> {
             };
             let packet = used + vnet::HEADER..used + length;
             if let Some(offload) = room.first_chunk().map(vnet::Header::parse) {
-                self.take(offload, packet, tun);
+                self.take(device, offload, packet, tun);
             }
             used += length;
         }
-        self.flush();
+        self.flush(device);
         Ok(used > 0)
     }
 
     /// One packet of the tun device becomes one or several outer packets.
-    fn take(&mut self, offload: vnet::Header, packet: Range<usize>, tun: &OwnedFd) {
+    fn take(&mut self, device: &Device, offload: vnet::Header, packet: Range<usize>, tun: &OwnedFd) {
         let arena = std::mem::take(&mut self.arena);
         let inner = arena.get(packet.clone()).unwrap_or(&[]);
-        match self.device.carrier(inner) {
-            Ok(carrier) => {
-                if let Err(reason) = self.carry(carrier, (offload, inner), &arena, packet.start, tun) {
+        match device.place(inner) {
+            Ok(place) => {
+                if let Some(carrier) = device.at(place)
+                    && let Err(reason) =
+                        self.carry(device, (place, carrier), (offload, inner), (&arena, packet.start), tun)
+                {
                     carrier.counters.dropped(reason);
                 }
             }
-            Err(reason) => self.first.counters.dropped(reason),
+            Err(reason) => device.dropped(reason),
         }
         self.arena = arena;
     }
 
     fn carry(
         &mut self,
-        carrier: &'a Shared,
+        device: &Device,
+        (place, carrier): Placed<'_>,
         (offload, inner): (vnet::Header, &[u8]),
-        arena: &[u8],
-        start: usize,
+        (arena, start): (&[u8], usize),
         tun: &OwnedFd,
     ) -> Result<(), Reason> {
         let outer = encapsulate(carrier.kind, inner)?;
         let mut parts = segments(offload, inner)?;
         let mtu = carrier.inner_mtu();
         if parts.largest() <= usize::from(mtu) {
-            self.each(arena, start, (carrier, outer), |header| parts.next(header));
+            self.each(device, (arena, start), (place, outer), |header| parts.next(header));
             return Ok(());
         }
         if offload.gso != vnet::Gso::None {
@@ -140,10 +148,11 @@ impl<'a> Desk<'a> {
         }
         // What was read so far goes first; then the packet as it shall be, from a copy of its own: an
         // incomplete checksum covers all of it and can't be completed in its fragments.
-        self.send(arena);
+        self.send(device, arena);
         let mut whole = std::mem::take(&mut self.whole);
         let length = copy(&mut parts, inner, &mut whole);
-        let result = self.oversized(whole.get(..length).unwrap_or(&[]), (carrier, outer), mtu, tun);
+        let result =
+            self.oversized(device, whole.get(..length).unwrap_or(&[]), ((place, carrier), outer), mtu, tun);
         self.whole = whole;
         result
     }
@@ -151,15 +160,16 @@ impl<'a> Desk<'a> {
     /// What does not fit is divided if its sender allows it, else its sender is told.
     fn oversized(
         &mut self,
+        device: &Device,
         inner: &[u8],
-        (carrier, outer): (&'a Shared, Outer),
+        ((place, carrier), outer): (Placed<'_>, Outer),
         mtu: u16,
         tun: &OwnedFd,
     ) -> Result<(), Reason> {
         match fragments(inner, mtu) {
             Ok(mut parts) => {
-                self.each(inner, 0, (carrier, outer), |header| parts.next(header));
-                self.send(inner);
+                self.each(device, (inner, 0), (place, outer), |header| parts.next(header));
+                self.send(device, inner);
                 Ok(())
             }
             Err(Reason::TooBig) => Err(tell(carrier, inner, mtu, tun)),
@@ -170,18 +180,18 @@ impl<'a> Desk<'a> {
     /// Puts every part into a slot; a full batch goes at once.
     fn each(
         &mut self,
-        arena: &[u8],
-        start: usize,
-        (carrier, outer): (&'a Shared, Outer),
+        device: &Device,
+        (arena, start): (&[u8], usize),
+        (place, outer): (usize, Outer),
         mut next: impl FnMut(&mut [u8; MAX_HEADER]) -> Option<Segment>,
     ) {
         loop {
             if self.filled == BATCH {
-                self.send(arena);
+                self.send(device, arena);
             }
             let Some(slot) = self.slots.get_mut(self.filled) else { return };
             let Some(part) = next(&mut slot.header) else { return };
-            slot.carrier = carrier;
+            slot.place = place;
             slot.prefix = outer.prefix;
             slot.class = outer.traffic_class;
             slot.header_len = part.header_len;
@@ -190,21 +200,27 @@ impl<'a> Desk<'a> {
         }
     }
 
-    fn flush(&mut self) {
+    fn flush(&mut self, device: &Device) {
         let arena = std::mem::take(&mut self.arena);
-        self.send(&arena);
+        self.send(device, &arena);
         self.arena = arena;
     }
 
-    fn send(&mut self, arena: &[u8]) {
+    fn send(&mut self, device: &Device, arena: &[u8]) {
         let slots = self.slots.get(..self.filled).unwrap_or(&[]);
-        let parcel = |index: usize| slots.get(index).map_or(NOTHING, |slot| slot.parcel(arena));
+        let placed = |slot: &'_ Parting| device.at(slot.place);
+        let parcel = |index: usize| {
+            let slot = slots.get(index);
+            slot.and_then(|slot| Some(slot.parcel(placed(slot)?, arena))).unwrap_or(NOTHING)
+        };
         // What was refused counts for nothing sent.
-        slots.iter().for_each(|slot| slot.carrier.counters.sent(1, slot.length()));
+        for (slot, carrier) in slots.iter().filter_map(|slot| Some((slot, placed(slot)?))) {
+            carrier.counters.sent(1, slot.length());
+        }
         self.outbox.send(self.socket.as_fd(), slots.len(), parcel, |index, error| {
-            if let Some(slot) = slots.get(index) {
-                slot.carrier.counters.not_sent(slot.length());
-                slot.carrier.counters.dropped(refusal(&error));
+            if let Some((slot, carrier)) = slots.get(index).and_then(|slot| Some((slot, placed(slot)?))) {
+                carrier.counters.not_sent(slot.length());
+                carrier.counters.dropped(refusal(&error));
             }
         });
         self.filled = 0;
@@ -230,20 +246,16 @@ fn tell(carrier: &Shared, inner: &[u8], mtu: u16, tun: &OwnedFd) -> Reason {
 
 const NOTHING: Parcel<'static> = Parcel { to: None, parts: [&[], &[], &[]], class: 0 };
 
-impl Slot<'_> {
+impl Parting {
     /// Inner bytes.
     fn length(&self) -> u64 {
         (self.header_len + self.payload.len()) as u64
     }
 
-    fn parcel<'a>(&'a self, arena: &'a [u8]) -> Parcel<'a> {
+    fn parcel<'a>(&'a self, carrier: &'a Shared, arena: &'a [u8]) -> Parcel<'a> {
         let header = self.header.get(..self.header_len).unwrap_or(&[]);
         let payload = arena.get(self.payload.clone()).unwrap_or(&[]);
-        Parcel {
-            to: Some(&self.carrier.to),
-            parts: [self.prefix.as_bytes(), header, payload],
-            class: self.class,
-        }
+        Parcel { to: Some(&carrier.to), parts: [self.prefix.as_bytes(), header, payload], class: self.class }
     }
 }
 

@@ -1,7 +1,5 @@
 //! ICMP errors about our outer packets: told inwards to whom they concern (RFC 2473 §8).
 
-use std::collections::HashMap;
-use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -12,13 +10,13 @@ use straddle_wire::vnet;
 use crate::mmsg::Inbox;
 
 use super::Shared;
+use super::clients::Peers;
 
 /// Takes every error out of the socket's queue.
-pub(super) fn drain(inbox: &mut Inbox, socket: &OwnedFd, peers: &HashMap<IpAddr, Vec<&Shared>>) {
+pub(super) fn drain(inbox: &mut Inbox, socket: &OwnedFd, peers: &Peers) {
     while let Ok(found) = inbox.error(socket.as_fd()) {
         let Some((error, Some(peer))) = found else { continue };
-        let Some(together) = peers.get(&peer) else { continue };
-        for carrier in together {
+        for (_, carrier) in peers.of(peer) {
             // The path is the peer's, whichever carrier met its end.
             if let Some(mtu) = too_big(error) {
                 carrier.path.narrowed(mtu, Instant::now());
@@ -28,17 +26,17 @@ pub(super) fn drain(inbox: &mut Inbox, socket: &OwnedFd, peers: &HashMap<IpAddr,
             }
         }
         if let Some(quoted) = inbox.packet(0).filter(|quoted| !quoted.bytes.is_empty()) {
-            relay(together, error, quoted.bytes);
+            relay(peers.of(peer).map(|(_, carrier)| carrier), error, quoted.bytes);
         }
     }
 }
 
 /// The carrier whose packet is quoted, as its key tells, has it told to whoever sent the inner packet.
-fn relay(together: &[&Shared], error: OuterError, quoted: &[u8]) {
-    for (index, carrier) in together.iter().enumerate() {
-        let last = index + 1 == together.len();
+fn relay<'a>(together: impl Iterator<Item = &'a Shared>, error: OuterError, quoted: &[u8]) {
+    let mut together = together.peekable();
+    while let Some(carrier) = together.next() {
         match tell(carrier, error, quoted) {
-            Err(Reason::ErrorUnusable) if !last => {}
+            Err(Reason::ErrorUnusable) if together.peek().is_some() => {}
             Err(reason) => return carrier.counters.dropped(reason),
             Ok(()) => return,
         }

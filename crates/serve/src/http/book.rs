@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use straddle_wire::ip::Version;
@@ -14,6 +15,7 @@ use super::response::{line, response};
 use super::server::Expected;
 use crate::bucket::Bucket;
 use crate::limit::{Limit, network};
+use crate::told::Endpoints;
 use crate::update::is_suitable;
 
 /// Requests at once and in a second: from one network, in all, and updates of one tunnel.
@@ -26,6 +28,7 @@ const HOSTS: usize = 20;
 /// All tunnels, with what is theirs.
 pub(super) struct Book {
     tagger: Tagger,
+    endpoints: Arc<Endpoints>,
     tunnels: Vec<Tunnel>,
     /// By names in lower case.
     names: HashMap<String, usize>,
@@ -34,9 +37,9 @@ pub(super) struct Book {
 }
 
 struct Tunnel {
+    bridge: String,
     tag: Tag,
     version: Version,
-    endpoint: Option<IpAddr>,
     bucket: Bucket,
 }
 
@@ -52,11 +55,11 @@ pub(super) struct Outcome {
 }
 
 impl Book {
-    pub(super) fn new(tagger: Tagger, expected: &[Expected]) -> Book {
+    pub(super) fn new(tagger: Tagger, expected: &[Expected], endpoints: Arc<Endpoints>) -> Book {
         let tunnels = expected.iter().map(|one| Tunnel {
+            bridge: one.bridge.clone(),
             tag: tagger.of_expected(&one.user, &one.key),
             version: one.version,
-            endpoint: one.endpoint,
             bucket: bucket(TUNNEL),
         });
         let tunnels: Vec<_> = tunnels.collect();
@@ -66,13 +69,9 @@ impl Book {
             names: names.collect(),
             limit: Limit::new(bucket(NETWORK), bucket(ALL)),
             tagger,
+            endpoints,
             tunnels,
         }
-    }
-
-    /// Where a tunnel ends.
-    pub(super) fn endpoint(&self, place: usize) -> Option<IpAddr> {
-        self.tunnels.get(place).and_then(|tunnel| tunnel.endpoint)
     }
 
     /// Takes what came, if it was a request.
@@ -134,11 +133,8 @@ impl Book {
         let Some(address) = endpoint(told, peer, tunnel.version) else {
             return (Reason::UnsuitableAddress, None);
         };
-        if tunnel.endpoint == Some(address) {
-            return (Reason::Unchanged, Some(address));
-        }
-        tunnel.endpoint = Some(address);
-        (Reason::Accepted, Some(address))
+        let changed = self.endpoints.learn(&tunnel.bridge, address);
+        (if changed { Reason::Accepted } else { Reason::Unchanged }, Some(address))
     }
 }
 
@@ -186,7 +182,6 @@ mod tests {
             user: user.into(),
             key: Secret::new(key.into()),
             version,
-            endpoint: None,
         };
         let all = [
             one("Home", "ann", "key1", Version::V4),
@@ -194,7 +189,7 @@ mod tests {
             one("six", "bob", "key3", Version::V6),
             one("shed", "ann", "key1", Version::V4),
         ];
-        Book::new(Tagger::new().unwrap(), &all)
+        Book::new(Tagger::new().unwrap(), &all, Arc::new(Endpoints::new([]).unwrap()))
     }
 
     fn request(query: &str, credentials: Option<&str>) -> Request {

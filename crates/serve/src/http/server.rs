@@ -1,11 +1,10 @@
 //! One thread for all tunnels and all connections.
 
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::sockopt::{set_ip_freebind, set_ipv6_freebind, set_ipv6_v6only, set_socket_reuseaddr};
@@ -20,11 +19,11 @@ use super::request::Request;
 use super::tally::{Counts, Report, Tally};
 use super::tls::Transport;
 use crate::Error;
-use crate::bell::Bell;
 use crate::bucket::Bucket;
 use crate::limit::{Limit, network};
 use crate::loops::Loops;
 use crate::stop::Stop;
+use crate::told::Endpoints;
 use crate::wait::wait;
 
 /// Connections at a time, in all and from one network.
@@ -52,8 +51,6 @@ pub struct Expected {
     pub key: Secret,
     /// IP version of the carrier's outer packets, and so of every endpoint.
     pub version: Version,
-    /// The endpoint told last before a restart, or by other means.
-    pub endpoint: Option<IpAddr>,
 }
 
 /// Listens for updates by HTTP; ends when it is dropped.
@@ -65,7 +62,6 @@ pub struct Server {
 
 /// What the thread tells.
 struct Shared {
-    bell: Bell,
     tunnels: Vec<Told>,
     /// Requests for no tunnel of ours, and connections that brought none.
     strangers: Tally,
@@ -74,17 +70,10 @@ struct Shared {
 struct Told {
     bridge: String,
     tally: Tally,
-    known: Mutex<Known>,
-}
-
-#[derive(Clone, Copy)]
-struct Known {
-    endpoint: Option<IpAddr>,
-    told_at: Option<u64>,
 }
 
 impl Server {
-    /// Listens at these addresses. Of two tunnels with one hostname the last counts.
+    /// Listens at these addresses, and puts what it hears into `endpoints`. Of two tunnels with one hostname the last counts.
     ///
     /// # Errors
     /// An address can't be listened at, or the kernel refuses threads, descriptors or random bytes.
@@ -92,19 +81,16 @@ impl Server {
         listen: &[SocketAddr],
         transport: Transport,
         expected: Vec<Expected>,
+        endpoints: Arc<Endpoints>,
     ) -> Result<Server, Error> {
         let listeners =
             listen.iter().map(|address| listening(*address)).collect::<Result<Vec<_>, Error>>()?;
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>();
         let addresses = addresses.map_err(Error::call("socket's address"))?;
-        let book = Book::new(Tagger::new()?, &expected);
-        let tunnels = expected.into_iter().map(|Expected { bridge, endpoint, .. }| Told {
-            bridge,
-            tally: Tally::new(),
-            known: Mutex::new(Known { endpoint, told_at: None }),
-        });
-        let (bell, strangers) = (Bell::new()?, Tally::new());
-        let shared = Arc::new(Shared { bell, tunnels: tunnels.collect(), strangers });
+        let book = Book::new(Tagger::new()?, &expected, endpoints);
+        let tunnels =
+            expected.into_iter().map(|Expected { bridge, .. }| Told { bridge, tally: Tally::new() });
+        let shared = Arc::new(Shared { tunnels: tunnels.collect(), strangers: Tally::new() });
         let limit = Limit::new(Bucket::new(ONE.0, ONE.1), Bucket::new(ALL.0, ALL.1));
         let connections = Vec::new();
         let mut listener =
@@ -118,21 +104,6 @@ impl Server {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
-    }
-
-    /// Can be read from when an endpoint has changed since they were last asked for.
-    #[must_use]
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.shared.bell.fd()
-    }
-
-    /// The endpoint of each tunnel that has one: told last, or known from before.
-    #[must_use]
-    pub fn endpoints(&self) -> BTreeMap<String, IpAddr> {
-        self.shared.bell.hush();
-        let known =
-            self.shared.tunnels.iter().map(|told| Some((told.bridge.clone(), told.known().endpoint?)));
-        known.flatten().collect()
     }
 
     /// Can be read from once it has ended by itself.
@@ -155,18 +126,8 @@ impl Server {
 }
 
 impl Told {
-    fn known(&self) -> Known {
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn report(&self) -> Report {
-        let Known { endpoint, told_at } = self.known();
-        Report { bridge: self.bridge.clone(), endpoint, told_at, requests: self.tally.counts() }
-    }
-
-    fn learn(&self, endpoint: Option<IpAddr>) {
-        let told_at = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs());
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Known { endpoint, told_at };
+        Report { bridge: self.bridge.clone(), requests: self.tally.counts() }
     }
 }
 
@@ -259,14 +220,9 @@ impl Shared {
             self.strangers.ended(reason);
         }
         for (place, reason) in named {
-            let Some(told) = self.tunnels.get(place) else { continue };
-            if matches!(reason, Reason::Accepted | Reason::Unchanged) {
-                told.learn(book.endpoint(place));
+            if let Some(told) = self.tunnels.get(place) {
+                told.tally.ended(reason);
             }
-            if reason == Reason::Accepted {
-                self.bell.ring();
-            }
-            told.tally.ended(reason);
         }
         response
     }

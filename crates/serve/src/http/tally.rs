@@ -1,6 +1,5 @@
 //! What became of requests.
 
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
@@ -15,10 +14,6 @@ pub type Counts = Vec<(&'static str, u64)>;
 pub struct Report {
     /// Which tunnel.
     pub bridge: String,
-    /// The endpoint that counts.
-    pub endpoint: Option<IpAddr>,
-    /// Unix time in seconds when the client last told it, in this process.
-    pub told_at: Option<u64>,
     /// Requests that named this tunnel.
     pub requests: Counts,
 }

@@ -38,6 +38,12 @@ impl Admission {
         tally.open.fetch_add(1, Relaxed);
         Ok(Admitted { admission: self.clone(), tally: tally.clone(), source: None })
     }
+
+    /// Whether there is no place left.
+    pub(super) fn is_full(&self, rules: &Rules) -> bool {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        rules.max_connections.is_some_and(|most| counts.open >= most)
+    }
 }
 
 impl Admitted {

@@ -2,31 +2,23 @@
 //! kernel takes along its way as one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::io::Errno;
 
-use super::name::{blank_name, name_length, name_of, socket_address};
+use crate::mmsg::{self, BATCH, Control, blank, for_each_control};
+
+use super::name::{name_of, socket_address};
 use super::option;
 
-/// Messages in one system call.
-const BATCH: usize = 64;
-/// Room for one received message, in bytes: the largest that there is.
-const ROOM: usize = 65_536;
 /// Datagrams that one message may be split into (`UDP_MAX_SEGMENTS` of older kernels).
 const SEGMENTS: usize = 64;
 /// Bytes that one message may have.
 const LARGEST: usize = 65_000;
 /// Parts of messages in one system call.
 const PARTS: usize = 2048;
-const CONTROL: usize = 128;
 /// Bytes that wait in a listener, and in a session's socket.
 const WAITING: i32 = 4 << 20;
-
-/// Control messages, aligned as the kernel's headers want it.
-#[derive(Clone, Copy)]
-#[repr(C, align(8))]
-struct Control([u8; CONTROL]);
 
 /// Where a message came from, and the address it came to, where that can be another for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,7 +35,7 @@ pub(super) struct Desk {
 
 impl Desk {
     pub(super) fn new() -> Desk {
-        Desk { inbox: Inbox::new(), outbox: Outbox::new() }
+        Desk { inbox: Inbox(mmsg::Inbox::new()), outbox: Outbox::new() }
     }
 }
 
@@ -64,16 +56,7 @@ pub(super) fn prepare(socket: &OwnedFd, told_in_v6: Option<bool>) -> Result<(), 
 }
 
 /// Receives batches.
-pub(super) struct Inbox {
-    messages: Vec<libc::mmsghdr>,
-    vectors: Vec<libc::iovec>,
-    names: Vec<libc::sockaddr_storage>,
-    controls: Vec<Control>,
-    room: Vec<u8>,
-}
-
-// SAFETY: the pointers inside are written anew before every use and mean nothing between.
-unsafe impl Send for Inbox {}
+pub(super) struct Inbox(mmsg::Inbox);
 
 /// One received message: a datagram, or several of `segment` bytes each, the last one maybe shorter.
 #[derive(Clone, Copy, Debug)]
@@ -93,67 +76,25 @@ impl<'a> Received<'a> {
 }
 
 impl Inbox {
-    fn new() -> Inbox {
-        Inbox {
-            messages: vec![blank(); BATCH],
-            vectors: vec![EMPTY; BATCH],
-            names: vec![blank_name(); BATCH],
-            controls: vec![Control([0; CONTROL]); BATCH],
-            // Only what was written to becomes memory.
-            room: vec![0; BATCH * ROOM],
-        }
-    }
-
     /// How many messages a batch has at most.
-    pub(super) const BATCH: usize = BATCH;
+    pub(super) const BATCH: usize = mmsg::BATCH;
 
     /// Receives what is there; how many messages that is.
     pub(super) fn receive(&mut self, socket: &OwnedFd) -> Result<usize, Errno> {
-        for index in 0..BATCH {
-            self.prepare(index);
-        }
-        let (messages, count) = (self.messages.as_mut_ptr(), u32::try_from(BATCH).unwrap_or(0));
-        // SAFETY: every message was prepared above; what it points to lives in `self` and is not moved.
-        let received = unsafe {
-            libc::recvmmsg(socket.as_raw_fd(), messages, count, libc::MSG_DONTWAIT, std::ptr::null_mut())
-        };
-        usize::try_from(received).map_err(|_| last_error())
+        self.0.receive(socket.as_fd()).map_err(number)
     }
 
     /// Message `index` of those that the last call received.
     pub(super) fn message(&self, index: usize) -> Option<Received<'_>> {
-        let message = self.messages.get(index)?;
-        let bytes = self.room.get(index * ROOM..index * ROOM + message.msg_len as usize)?;
+        let (header, from, bytes) = self.0.message(index)?;
         let mut received = Received { ends: None, bytes, segment: bytes.len() };
         let mut own = None;
-        read_controls(&message.msg_hdr, |found| match found {
+        read_controls(header, |found| match found {
             Told::Segment(size) => received.segment = size,
             Told::Own(address) => own = Some(address),
         });
-        received.ends = self.names.get(index).and_then(socket_address).map(|client| Ends { client, own });
+        received.ends = socket_address(from).map(|client| Ends { client, own });
         Some(received)
-    }
-
-    fn prepare(&mut self, index: usize) {
-        let (Some(message), Some(vector), Some(name), Some(control), Some(room)) = (
-            self.messages.get_mut(index),
-            self.vectors.get_mut(index),
-            self.names.get_mut(index),
-            self.controls.get_mut(index),
-            self.room.get_mut(index * ROOM..(index + 1) * ROOM),
-        ) else {
-            return;
-        };
-        *vector = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
-        let header = &mut message.msg_hdr;
-        header.msg_name = std::ptr::from_mut(name).cast();
-        header.msg_namelen = name_length::<libc::sockaddr_storage>();
-        header.msg_iov = vector;
-        header.msg_iovlen = 1;
-        header.msg_control = control.0.as_mut_ptr().cast();
-        header.msg_controllen = CONTROL;
-        header.msg_flags = 0;
-        message.msg_len = 0;
     }
 }
 
@@ -205,7 +146,7 @@ impl Outbox {
     fn new() -> Outbox {
         Outbox {
             messages: vec![blank(); BATCH],
-            controls: vec![Control([0; CONTROL]); BATCH],
+            controls: vec![Control::EMPTY; BATCH],
             parts: Vec::with_capacity(PARTS),
             groups: Vec::with_capacity(BATCH),
         }
@@ -275,12 +216,10 @@ impl Outbox {
         let mut next = 0;
         while next < self.groups.len() {
             let Some(rest) = self.messages.get_mut(next..self.groups.len()) else { return };
-            let count = u32::try_from(rest.len()).unwrap_or(0);
             let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
             // SAFETY: every message in `rest` was addressed above; what it points to lives in `self`, in `name`
             // and in what the caller holds, all of which outlive this call.
-            let done = unsafe { libc::sendmmsg(way.socket.as_raw_fd(), rest.as_mut_ptr(), count, flags) };
-            let taken = usize::try_from(done).map_err(|_| last_error());
+            let taken = unsafe { mmsg::send(way.socket.as_fd(), rest, flags) }.map_err(number);
             let groups = self.groups.get(next..).unwrap_or_default();
             match taken {
                 Ok(taken) => {
@@ -354,9 +293,8 @@ impl Outbox {
         header.msg_iov = parts.as_mut_ptr();
         header.msg_iovlen = parts.len();
         let segment = (group.datagrams > 1).then(|| u16::try_from(group.size).unwrap_or(u16::MAX));
-        header.msg_controllen = write_controls(control, segment, own);
-        header.msg_control =
-            if header.msg_controllen == 0 { std::ptr::null_mut() } else { control.0.as_mut_ptr().cast() };
+        let length = write_controls(control, segment, own);
+        control.tell(header, length);
     }
 }
 
@@ -380,36 +318,35 @@ enum Told {
 }
 
 fn read_controls(header: &libc::msghdr, mut hear: impl FnMut(Told)) {
-    // SAFETY: the kernel filled the control buffer and its length, which CMSG_* walk within; each kind of message has
-    // the structure that is read here.
-    unsafe {
-        let mut control = libc::CMSG_FIRSTHDR(header);
-        while let Some(found) = control.as_ref() {
-            let data = libc::CMSG_DATA(control);
-            match (found.cmsg_level, found.cmsg_type) {
+    for_each_control(header, |level, kind, data| {
+        // SAFETY: each kind of message has the structure that is read here.
+        let told = unsafe {
+            match (level, kind) {
                 (libc::SOL_UDP, libc::UDP_GRO) => {
-                    hear(Told::Segment(usize::try_from(data.cast::<i32>().read_unaligned()).unwrap_or(0)));
+                    let size = data.cast::<i32>().read_unaligned();
+                    Told::Segment(usize::try_from(size).unwrap_or(0))
                 }
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                     let info = data.cast::<libc::in_pktinfo>().read_unaligned();
-                    hear(Told::Own(Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes()).into()));
+                    Told::Own(Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes()).into())
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                     let info = data.cast::<libc::in6_pktinfo>().read_unaligned();
-                    hear(Told::Own(Ipv6Addr::from(info.ipi6_addr.s6_addr).into()));
+                    Told::Own(Ipv6Addr::from(info.ipi6_addr.s6_addr).into())
                 }
-                (_, _) => {}
+                (_, _) => return None,
             }
-            control = libc::CMSG_NXTHDR(header, control);
-        }
-    }
+        };
+        hear(told);
+        None::<()>
+    });
 }
 
 /// Writes the segment size and the source address, where there is one; the length of both.
 fn write_controls(control: &mut Control, segment: Option<u16>, own: Option<IpAddr>) -> usize {
     let mut length = 0;
     if let Some(segment) = segment {
-        length += write_control(control, length, libc::SOL_UDP, libc::UDP_SEGMENT, segment);
+        length += control.write(length, libc::SOL_UDP, libc::UDP_SEGMENT, segment);
     }
     match own {
         None => {}
@@ -420,38 +357,17 @@ fn write_controls(control: &mut Control, segment: Option<u16>, own: Option<IpAdd
                 ipi_spec_dst: address,
                 ipi_addr: libc::in_addr { s_addr: 0 },
             };
-            length += write_control(control, length, libc::IPPROTO_IP, libc::IP_PKTINFO, info);
+            length += control.write(length, libc::IPPROTO_IP, libc::IP_PKTINFO, info);
         }
         Some(IpAddr::V6(own)) => {
             let address = libc::in6_addr { s6_addr: own.octets() };
             let info = libc::in6_pktinfo { ipi6_addr: address, ipi6_ifindex: 0 };
-            length += write_control(control, length, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
+            length += control.write(length, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
         }
     }
     length
 }
 
-fn write_control<T: Copy>(control: &mut Control, at: usize, level: i32, kind: i32, value: T) -> usize {
-    let size = u32::try_from(size_of::<T>()).unwrap_or(0);
-    // SAFETY: CMSG_SPACE and CMSG_LEN are arithmetic; the buffer is aligned, `at` is a sum of CMSG_SPACEs, and both
-    // messages that are ever written take 64 of its 128 bytes.
-    unsafe {
-        let header = control.0.as_mut_ptr().add(at).cast::<libc::cmsghdr>();
-        (*header).cmsg_level = level;
-        (*header).cmsg_type = kind;
-        (*header).cmsg_len = libc::CMSG_LEN(size) as usize;
-        libc::CMSG_DATA(header).cast::<T>().write_unaligned(value);
-        libc::CMSG_SPACE(size) as usize
-    }
-}
-
-fn last_error() -> Errno {
-    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)
-}
-
-const EMPTY: libc::iovec = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
-
-fn blank() -> libc::mmsghdr {
-    // SAFETY: all zeroes is a value of this plain C structure.
-    unsafe { std::mem::zeroed() }
+fn number(error: std::io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::INVAL)
 }

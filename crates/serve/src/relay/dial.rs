@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketType, bind, connect, sockopt};
 
 use super::Reason;
+use super::budget::Budget;
 use super::listener::open_for;
 use super::poller::{Interest, Poller, Token};
 use super::slab::{Due, Id};
@@ -26,6 +27,7 @@ pub(super) struct Dial {
     failure: Reason,
     /// The IPv6 address to come from.
     from: Option<Ipv6Addr>,
+    budget: Budget,
     /// When the next address is tried.
     pub(super) next: Due,
 }
@@ -42,7 +44,7 @@ pub(super) enum Dialled {
 }
 
 impl Dial {
-    pub(super) fn new(mut addresses: Vec<SocketAddr>, from: Option<Ipv6Addr>) -> Dial {
+    pub(super) fn new(mut addresses: Vec<SocketAddr>, from: Option<Ipv6Addr>, budget: Budget) -> Dial {
         addresses.reverse();
         Dial {
             rest: addresses,
@@ -50,6 +52,7 @@ impl Dial {
             number: 0,
             failure: Reason::NameUnknown,
             from,
+            budget,
             next: Due::MAX,
         }
     }
@@ -59,7 +62,7 @@ impl Dial {
         while let Some(address) = self.rest.pop() {
             let number = self.number;
             self.number = self.number.wrapping_add(1);
-            match attempt(address, self.from) {
+            match self.attempt(address) {
                 Ok((socket, true)) => return Dialled::Reached(number, socket, false),
                 Ok((socket, false)) => {
                     match poller.add(&socket, Token::Target(id, number), Interest::Everything) {
@@ -92,19 +95,19 @@ impl Dial {
             }
         }
     }
-}
 
-/// Begins to connect; true when that was all.
-fn attempt(address: SocketAddr, from: Option<Ipv6Addr>) -> Result<(OwnedFd, bool), Errno> {
-    let socket = open_for(address.ip(), SocketType::STREAM)?;
-    sockopt::set_tcp_nodelay(&socket, true)?;
-    if let Some(from) = from {
-        come_from(&socket, from)?;
-    }
-    match connect(&socket, &address) {
-        Ok(()) => Ok((socket, true)),
-        Err(Errno::INPROGRESS) => Ok((socket, false)),
-        Err(errno) => Err(errno),
+    /// Begins to connect; true when that was all.
+    fn attempt(&self, address: SocketAddr) -> Result<(OwnedFd, bool), Errno> {
+        let socket = open_for(address.ip(), SocketType::STREAM, self.budget)?;
+        sockopt::set_tcp_nodelay(&socket, true)?;
+        if let Some(from) = self.from {
+            come_from(&socket, from)?;
+        }
+        match connect(&socket, &address) {
+            Ok(()) => Ok((socket, true)),
+            Err(Errno::INPROGRESS) => Ok((socket, false)),
+            Err(errno) => Err(errno),
+        }
     }
 }
 
@@ -134,5 +137,37 @@ pub(super) fn failure(errno: Errno) -> Reason {
         Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::NOSPC => Reason::NoDescriptor,
         // What else there is (ENETUNREACH, EHOSTUNREACH, EACCES, EADDRNOTAVAIL) says that there is no way.
         _ => Reason::TargetUnreachable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use rustix::net::listen;
+
+    use super::*;
+
+    /// An address that does not answer delays the next one by 250 ms, and may still answer itself.
+    #[test]
+    fn the_next_address_has_its_turn() {
+        let deaf = TcpListener::bind("[::1]:0").unwrap();
+        listen(&deaf, 0).unwrap();
+        // The queue is full with one, and whoever comes then gets no answer.
+        let _first = std::net::TcpStream::connect(deaf.local_addr().unwrap()).unwrap();
+        let other = TcpListener::bind("[::1]:0").unwrap();
+        let addresses = [&deaf, &deaf, &other].map(|listener| listener.local_addr().unwrap());
+        let mut poller = Poller::new().unwrap();
+        let id = Id { index: 0, generation: 1 };
+        let mut dial = Dial::new(addresses.to_vec(), None, Budget::new(u64::MAX));
+        for (now, next) in [(1000, 1250), (1250, 1500), (1500, Due::MAX)] {
+            assert!(matches!(dial.advance(id, &poller, now), Dialled::Waits));
+            assert_eq!(dial.next, next);
+        }
+        let mut events = Vec::new();
+        poller.wait(Some(10_000), &mut events).unwrap();
+        let [(Token::Target(_, 2), _)] = events.as_slice() else { panic!("{events:?}") };
+        assert!(matches!(dial.told(2, id, &poller, 1500), Dialled::Reached(2, _, true)));
+        assert_eq!(dial.pending.len(), 2);
     }
 }

@@ -9,14 +9,16 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use rustix::pipe::{SpliceFlags, splice};
 
+use super::budget::Budget;
 use super::pipes::{Pipe, Pool};
 
 /// A piece this large is the first of many.
 const LARGE: usize = 16 * 1024;
 /// Bytes that a flow may move before it is the others' turn.
 const TURN: usize = 4 << 20;
-/// As much as a pipe takes.
-const ALL: usize = 1 << 20;
+/// Bytes that are moved into a pipe at once. More of them leave the processor's cache before the other end reads
+/// them: then four flows are a quarter slower.
+const PIECE: usize = 256 * 1024;
 
 /// Which side of a flow something went wrong at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +68,8 @@ pub(super) struct Means {
 }
 
 impl Means {
-    pub(super) fn new() -> Means {
-        Means { pipes: Pool::default(), room: vec![0; ROOM].into() }
+    pub(super) fn new(budget: Budget) -> Means {
+        Means { pipes: Pool::new(budget), room: vec![0; ROOM].into() }
     }
 }
 
@@ -169,12 +171,13 @@ impl Flow {
 
     /// From the source into a pipe. Where little comes at a time, copying is cheaper.
     fn fill(&mut self, source: &impl AsFd, means: &mut Means, moved: usize) -> Result<(), (Side, Errno)> {
-        let pipe = match self.pipe.take() {
-            Some(pipe) => pipe,
-            None => means.pipes.take().map_err(|errno| (Side::Own, errno))?,
+        let Some(pipe) = self.pipe.take().or_else(|| means.pipes.take().ok()) else {
+            // Without a pipe there is copying.
+            self.bulk = false;
+            return Ok(());
         };
         let pipe = self.pipe.insert(pipe);
-        match splice(source, None, &pipe.writer, None, ALL, MOVE) {
+        match splice(source, None, &pipe.writer, None, PIECE, MOVE) {
             Ok(0) => self.source = Source::Ended,
             Ok(count) => self.held = count,
             Err(Errno::AGAIN) => {

@@ -9,6 +9,7 @@ use rustix::net::sockopt;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, listen, socket_with};
 
 use super::admission::Admission;
+use super::budget::Budget;
 use super::datagrams;
 use super::settings::{Protocol, Rules, Target};
 use super::tally::Tally;
@@ -35,10 +36,10 @@ pub(super) struct Purpose {
 
 impl Listener {
     /// Binds, and listens. The address need not be there yet (`IP_FREEBIND`).
-    pub(super) fn open(key: Key, purpose: Arc<Purpose>) -> Result<Listener, Errno> {
+    pub(super) fn open(key: Key, purpose: Arc<Purpose>, budget: Budget) -> Result<Listener, Errno> {
         let socket = match key.0 {
-            Protocol::Tcp => stream(key.1),
-            Protocol::Udp => datagram(key.1),
+            Protocol::Tcp => stream(key.1, budget),
+            Protocol::Udp => datagram(key.1, budget),
         }?;
         Ok(Listener { key, socket, purpose: Mutex::new(purpose) })
     }
@@ -53,8 +54,8 @@ impl Listener {
     }
 }
 
-fn stream(address: SocketAddr) -> Result<OwnedFd, Errno> {
-    let socket = open(address, SocketType::STREAM)?;
+fn stream(address: SocketAddr, budget: Budget) -> Result<OwnedFd, Errno> {
+    let socket = open(address, SocketType::STREAM, budget)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     // Connections inherit it.
     sockopt::set_tcp_nodelay(&socket, true)?;
@@ -63,16 +64,16 @@ fn stream(address: SocketAddr) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-fn datagram(address: SocketAddr) -> Result<OwnedFd, Errno> {
-    let socket = open(address, SocketType::DGRAM)?;
+fn datagram(address: SocketAddr, budget: Budget) -> Result<OwnedFd, Errno> {
+    let socket = open(address, SocketType::DGRAM, budget)?;
     datagrams::prepare(&socket, address.ip().is_unspecified().then_some(address.is_ipv6()))?;
     bind(&socket, &address)?;
     Ok(socket)
 }
 
 /// An IPv6 socket is for IPv6 alone: `tcp/443` has one of each.
-fn open(address: SocketAddr, kind: SocketType) -> Result<OwnedFd, Errno> {
-    let socket = open_for(address.ip(), kind)?;
+fn open(address: SocketAddr, kind: SocketType, budget: Budget) -> Result<OwnedFd, Errno> {
+    let socket = open_for(address.ip(), kind, budget)?;
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, true)?;
         sockopt::set_ipv6_freebind(&socket, true)?;
@@ -83,10 +84,10 @@ fn open(address: SocketAddr, kind: SocketType) -> Result<OwnedFd, Errno> {
 }
 
 /// A socket for an address of this family, not blocking.
-pub(super) fn open_for(ip: IpAddr, kind: SocketType) -> Result<OwnedFd, Errno> {
+pub(super) fn open_for(ip: IpAddr, kind: SocketType, budget: Budget) -> Result<OwnedFd, Errno> {
     let family = if ip.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let protocol = if kind == SocketType::STREAM { ipproto::TCP } else { ipproto::UDP };
-    socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, Some(protocol))
+    budget.keep(socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, Some(protocol))?)
 }
 
 /// The kernel lowers it to net.core.somaxconn.

@@ -5,18 +5,19 @@
 //! accepts hands a connection to the loop that has clearly fewer. A UDP listener is one loop's.
 
 mod admission;
+mod budget;
 mod candidates;
 mod connection;
 mod datagrams;
 mod dial;
 mod flow;
+mod here;
 mod letters;
 mod listener;
 mod name;
 mod option;
 mod pipes;
 mod poller;
-mod proxy;
 mod reason;
 mod resolver;
 mod serving;
@@ -29,6 +30,6 @@ mod udp;
 mod worker;
 
 pub use reason::Reason;
-pub use serving::{Alert, Serving};
+pub use serving::{Alert, NotListening, Serving};
 pub use settings::{Listen, Protocol, Relay, Rules, Target};
-pub use tally::{Counted, Report, Traffic};
+pub use tally::{Counted, Limit, Report, Traffic};

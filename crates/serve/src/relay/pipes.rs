@@ -5,6 +5,8 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
+use super::budget::Budget;
+
 /// Bytes that a pipe shall take at once. As an ordinary user one gets less in all (`pipe-user-pages-soft`);
 /// then it is what it is.
 const SIZE: usize = 1 << 20;
@@ -19,23 +21,31 @@ pub(super) struct Pipe {
 }
 
 /// The empty pipes of one loop.
-#[derive(Debug, Default)]
-pub(super) struct Pool(Vec<Pipe>);
+#[derive(Debug)]
+pub(super) struct Pool {
+    empty: Vec<Pipe>,
+    budget: Budget,
+}
 
 impl Pool {
+    pub(super) fn new(budget: Budget) -> Pool {
+        Pool { empty: Vec::new(), budget }
+    }
+
     pub(super) fn take(&mut self) -> Result<Pipe, Errno> {
-        if let Some(pipe) = self.0.pop() {
+        if let Some(pipe) = self.empty.pop() {
             return Ok(pipe);
         }
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let (reader, writer) = (self.budget.keep(reader)?, self.budget.keep(writer)?);
         let _ = fcntl_setpipe_size(&writer, SIZE);
         Ok(Pipe { reader, writer })
     }
 
     /// Takes back a pipe in which nothing is left.
     pub(super) fn give(&mut self, pipe: Pipe) {
-        if self.0.len() < KEPT {
-            self.0.push(pipe);
+        if self.empty.len() < KEPT {
+            self.empty.push(pipe);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The relays of a host as one thing that changes while it runs.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -8,16 +9,19 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::Errno;
 
 use crate::Error;
 use crate::loops::Loops;
 
 use super::admission::Admission;
+use super::budget::Budget;
+use super::here::Here;
 use super::letters::{Letter, LetterBox, hush};
 use super::listener::{Key, Listener, Purpose};
 use super::resolver::Resolver;
 use super::settings::{Listen, Protocol, Relay};
-use super::tally::{Report, Tally};
+use super::tally::{Limit, Report, Tally};
 use super::worker::{self, Shared};
 
 /// Something a person should know, told once.
@@ -27,14 +31,56 @@ pub enum Alert {
     NoDescriptors,
 }
 
+/// A listen, or some of its ports, that could not be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotListening {
+    /// The bridge.
+    pub bridge: String,
+    /// The word of the file.
+    pub listen: String,
+    /// How many ports that is, of every address together.
+    pub ports: usize,
+    /// The first of them.
+    pub first: SocketAddr,
+    /// Why not.
+    pub errno: Errno,
+}
+
+impl NotListening {
+    /// Whether this process may not open as many files.
+    #[must_use]
+    pub fn lacks_files(&self) -> bool {
+        matches!(self.errno, Errno::MFILE | Errno::NFILE)
+    }
+}
+
+impl fmt::Display for NotListening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let NotListening { listen, ports, first, errno, .. } = self;
+        let why = std::io::Error::from(*errno);
+        match ports {
+            1 => write!(f, "can't listen at {first} ({listen}): {why}"),
+            ports => write!(f, "can't listen at {ports} ports of {listen}, the first {first}: {why}"),
+        }
+    }
+}
+
 /// Running relays; what is open ends when this is dropped.
 pub struct Serving {
     shared: Arc<Shared>,
     relays: Vec<Served>,
     listeners: HashMap<Key, Arc<Listener>>,
-    /// Why these could not be listened at.
-    troubles: HashMap<Key, String>,
+    /// The words of the listens that are not listened at, or not at all of their ports, and why.
+    troubles: Vec<NotListening>,
     loops: Loops,
+}
+
+/// A place to listen at.
+struct Wanted {
+    key: Key,
+    bridge: String,
+    listen: String,
+    purpose: Arc<Purpose>,
 }
 
 /// A relay with its counters.
@@ -45,20 +91,24 @@ struct Served {
 }
 
 impl Serving {
-    /// Starts so many loops, which serve nothing yet.
+    /// Starts so many loops, which serve nothing yet. They open no file whose number is `files` or more: what lies
+    /// beyond is the rest of this process's.
     ///
     /// # Errors
     /// When a thread or a descriptor can't be had.
-    pub fn begin(loops: usize) -> Result<Serving, Error> {
+    pub fn begin(loops: usize, files: u64) -> Result<Serving, Error> {
         let boxes = (0..loops).map(|_| LetterBox::new().map(Arc::new));
         let shared = Arc::new(Shared {
             boxes: boxes.collect::<Result<_, _>>().map_err(Error::call("eventfd"))?,
             loads: (0..loops).map(|_| AtomicUsize::new(0)).collect(),
             resolver: Resolver::new(),
+            here: Here::default(),
+            budget: Budget::new(files),
             bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
                 .map_err(Error::call("eventfd"))?,
             alerts: Mutex::default(),
             lacking: AtomicBool::new(false),
+            pausing: AtomicUsize::new(0),
         });
         let mut running = Loops::new("relay")?;
         for number in 0..loops {
@@ -69,7 +119,7 @@ impl Serving {
             shared,
             relays: Vec::new(),
             listeners: HashMap::new(),
-            troubles: HashMap::new(),
+            troubles: Vec::new(),
             loops: running,
         })
     }
@@ -78,30 +128,26 @@ impl Serving {
     /// rules that it began with. What can't be listened at is tried again with the next call.
     ///
     /// # Errors
-    /// A line for each listener that could not be had; the others listen.
-    pub fn change(&mut self, relays: Vec<Relay>) -> Result<(), Vec<String>> {
+    /// What could not be had; all else listens.
+    pub fn change(&mut self, relays: Vec<Relay>) -> Result<(), &[NotListening]> {
         let mut former = std::mem::take(&mut self.relays);
         self.relays = relays.into_iter().map(|relay| Served::after(relay, &mut former)).collect();
-        let wanted: Vec<(Key, Arc<Purpose>)> = self.relays.iter().flat_map(Served::listeners).collect();
-        let keys: HashSet<Key> = wanted.iter().map(|(key, _)| *key).collect();
+        let wanted: Vec<Wanted> = self.relays.iter().flat_map(Served::listeners).collect();
+        let keys: HashSet<Key> = wanted.iter().map(|wanted| wanted.key).collect();
         self.leave(|key| !keys.contains(key));
+        self.shared.here.is(keys);
         self.troubles.clear();
-        let mut troubles = Vec::new();
-        for (key, purpose) in wanted {
-            if let Some(listener) = self.listeners.get(&key) {
-                listener.serve(purpose);
+        for wanted in wanted {
+            if let Some(listener) = self.listeners.get(&wanted.key) {
+                listener.serve(wanted.purpose);
                 continue;
             }
-            match Listener::open(key, purpose) {
-                Ok(listener) => self.listen(key, &Arc::new(listener)),
-                Err(errno) => {
-                    let line = format!("can't listen at {}: {}", words(key), std::io::Error::from(errno));
-                    self.troubles.insert(key, line.clone());
-                    troubles.push(line);
-                }
+            match Listener::open(wanted.key, wanted.purpose, self.shared.budget) {
+                Ok(listener) => self.listen(wanted.key, &Arc::new(listener)),
+                Err(errno) => self.trouble(wanted.bridge, wanted.listen, wanted.key, errno),
             }
         }
-        if troubles.is_empty() { Ok(()) } else { Err(troubles) }
+        if self.troubles.is_empty() { Ok(()) } else { Err(&self.troubles) }
     }
 
     /// Whether something could not be listened at.
@@ -113,7 +159,8 @@ impl Serving {
     /// The counters of each relay.
     #[must_use]
     pub fn report(&self) -> Vec<Report> {
-        self.relays.iter().map(|served| served.report(&self.troubles)).collect()
+        let lacking = self.shared.pausing.load(Relaxed) > 0;
+        self.relays.iter().map(|served| served.report(&self.troubles, lacking)).collect()
     }
 
     /// Listens nowhere from here on; TCP connections may go on for their relay's `drain_time`. A session of UDP has no
@@ -148,6 +195,18 @@ impl Serving {
     #[must_use]
     pub fn ended(&self) -> BorrowedFd<'_> {
         self.loops.ended()
+    }
+
+    /// One for each listen and error: a range has thousands of ports.
+    fn trouble(&mut self, bridge: String, listen: String, (_, first): Key, errno: Errno) {
+        let known = self
+            .troubles
+            .iter_mut()
+            .find(|known| known.bridge == bridge && known.listen == listen && known.errno == errno);
+        match known {
+            Some(known) => known.ports += 1,
+            None => self.troubles.push(NotListening { bridge, listen, ports: 1, first, errno }),
+        }
     }
 
     fn listen(&mut self, key: Key, listener: &Arc<Listener>) {
@@ -203,7 +262,7 @@ impl Served {
         self.tallies.iter().find(|(known, _)| known == word).map(|(_, tally)| tally)
     }
 
-    fn listeners(&self) -> Vec<(Key, Arc<Purpose>)> {
+    fn listeners(&self) -> Vec<Wanted> {
         let mut found = Vec::new();
         for listen in &self.relay.listens {
             let Some(tally) = self.tally(&listen.word) else { continue };
@@ -214,17 +273,26 @@ impl Served {
                     tally: tally.clone(),
                     admission: self.admission.clone(),
                 };
-                found.push((key(listen, port), Arc::new(purpose)));
+                found.push(Wanted {
+                    key: key(listen, port),
+                    bridge: self.relay.bridge.clone(),
+                    listen: listen.word.clone(),
+                    purpose: Arc::new(purpose),
+                });
             }
         }
         found
     }
 
-    fn report(&self, troubles: &HashMap<Key, String>) -> Report {
+    fn report(&self, troubles: &[NotListening], lacking: bool) -> Report {
+        let at_limit = match (lacking, self.admission.is_full(&self.relay.rules)) {
+            (true, _) => Some(Limit::OpenFiles),
+            (false, true) => Some(Limit::MaxConnections),
+            (false, false) => None,
+        };
         let listeners = self.tallies.iter().map(|(word, tally)| {
-            let own = self.relay.listens.iter().filter(|listen| listen.word == *word);
-            let mut keys = own.flat_map(|listen| (listen.first..=listen.last).map(|port| key(listen, port)));
-            tally.counted(word, keys.find_map(|key| troubles.get(&key).cloned()))
+            let own = |known: &&NotListening| known.bridge == self.relay.bridge && known.listen == *word;
+            tally.counted(word, troubles.iter().find(own).map(ToString::to_string), at_limit)
         });
         Report { bridge: self.relay.bridge.clone(), listeners: listeners.collect() }
     }
@@ -232,12 +300,4 @@ impl Served {
 
 fn key(listen: &Listen, port: u16) -> Key {
     (listen.protocol, SocketAddr::new(listen.address, port))
-}
-
-fn words((protocol, address): Key) -> String {
-    let protocol = match protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-    };
-    format!("{protocol} {address}")
 }

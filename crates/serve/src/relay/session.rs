@@ -3,10 +3,11 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use straddle_wire::proxy::Header;
+
 use super::admission::Admitted;
 use super::datagrams::Ends;
 use super::listener::{Listener, Purpose};
-use super::proxy::Header;
 use super::slab::Id;
 
 /// Whose session it is: the listener, and the client's and our own address.

@@ -40,6 +40,8 @@ pub struct Counted {
     pub listen: String,
     /// Why it is not listening, where it is not.
     pub trouble: Option<String>,
+    /// The limit that it is at, where it is at one.
+    pub at_limit: Option<Limit>,
     /// Connections and sessions that clients began, refused ones included.
     pub accepted: u64,
     /// Those that are open.
@@ -50,6 +52,16 @@ pub struct Counted {
     pub to_client: Traffic,
     /// How the others ended; what never happened is left out.
     pub ends: Vec<(&'static str, u64)>,
+}
+
+/// What keeps a listener from taking more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Limit {
+    /// There are `max-connections` of its relay.
+    MaxConnections,
+    /// Relays have all the files open that they may.
+    OpenFiles,
 }
 
 /// What went one way.
@@ -81,12 +93,13 @@ impl Tally {
         }
     }
 
-    pub(super) fn counted(&self, listen: &str, trouble: Option<String>) -> Counted {
+    pub(super) fn counted(&self, listen: &str, trouble: Option<String>, at_limit: Option<Limit>) -> Counted {
         let ends = Reason::ALL.iter().zip(&self.ends);
         let ends = ends.map(|(reason, counter)| (reason.name(), counter.load(Relaxed)));
         Counted {
             listen: listen.into(),
             trouble,
+            at_limit,
             accepted: self.accepted.load(Relaxed),
             open: self.open.load(Relaxed),
             to_target: self.to_target.traffic(),

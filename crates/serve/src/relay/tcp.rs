@@ -9,6 +9,8 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, acceptfrom_with, getsockname, recv, send, sockopt};
 
+use straddle_wire::proxy::{self, Header, Read, Transport};
+
 use super::Reason;
 use super::admission::Admitted;
 use super::candidates::ordered;
@@ -18,11 +20,10 @@ use super::flow::Flow;
 use super::letters::Letter;
 use super::listener::{Listener, Purpose};
 use super::poller::{Interest, Ready, Token};
-use super::proxy::{self, Header, Read};
 use super::resolver::Asker;
 use super::settings::{Protocol, Target};
 use super::slab::{Due, Id, milliseconds};
-use super::worker::Worker;
+use super::worker::{Shared, Worker};
 
 /// Connections that are accepted before those that are open have their turn.
 const TURN: usize = 64;
@@ -30,9 +31,21 @@ const TURN: usize = 64;
 impl Worker {
     /// Accepts who has come; true when there may be more.
     pub(super) fn accept(&mut self, listener: &Arc<Listener>) -> bool {
+        // Another loop has come to the end of descriptors.
+        if self.shared.pausing.load(Relaxed) > 0 && self.shared.budget.is_spent(&listener.socket) {
+            self.pause();
+            return false;
+        }
         for _ in 0..TURN {
             match acceptfrom_with(&listener.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
                 Ok((client, from)) => {
+                    let Ok(client) = self.shared.budget.keep(client) else {
+                        let purpose = listener.purpose();
+                        purpose.tally.accepted.fetch_add(1, Relaxed);
+                        purpose.tally.ended(Reason::NoDescriptor);
+                        self.pause();
+                        return false;
+                    };
                     // The kernel tells the address of whoever connects by TCP.
                     let Some(from) = from.and_then(|from| SocketAddr::try_from(from).ok()) else { continue };
                     self.arrived(listener, client, from);
@@ -154,14 +167,19 @@ impl Worker {
     /// The name's addresses have come.
     pub(super) fn found(&mut self, id: Id, addresses: &[SocketAddr]) {
         let Some(connection) = self.connections.get_mut(id) else { return };
-        match choose(addresses, &connection.purpose, &connection.client) {
+        match choose(addresses, &connection.purpose) {
             Ok(addresses) => self.dial(id, addresses),
             Err(reason) => self.end(id, reason),
         }
     }
 
-    fn dial(&mut self, id: Id, addresses: Vec<SocketAddr>) {
+    fn dial(&mut self, id: Id, mut addresses: Vec<SocketAddr>) {
         let Some(connection) = self.connections.get_mut(id) else { return };
+        let Shared { here, budget, .. } = &*self.shared;
+        addresses.retain(|address| !here.takes(Protocol::Tcp, *address, *budget));
+        if addresses.is_empty() {
+            return self.end(id, Reason::Loop);
+        }
         let source = match connection.purpose.rules.embed {
             None => None,
             Some(prefix) => match embedded(prefix, connection.from.ip()) {
@@ -169,7 +187,7 @@ impl Worker {
                 source => source,
             },
         };
-        let mut dial = Box::new(Dial::new(addresses, source));
+        let mut dial = Box::new(Dial::new(addresses, source, self.shared.budget));
         let dialled = dial.advance(id, &self.poller, self.now);
         connection.stage = Stage::Dial(dial);
         self.dialled(id, dialled);
@@ -312,7 +330,7 @@ impl Worker {
         connection.purpose.tally.ended(reason);
         self.count_load();
         if reason == Reason::NoDescriptor {
-            self.tell_lack();
+            self.pause();
         }
     }
 
@@ -335,21 +353,12 @@ fn wish(watched: Watched, into: &Flow) -> Option<Watched> {
 }
 
 /// The addresses of a name that are tried.
-pub(super) fn choose(
-    addresses: &[SocketAddr],
-    purpose: &Purpose,
-    client: impl AsFd,
-) -> Result<Vec<SocketAddr>, Reason> {
+pub(super) fn choose(addresses: &[SocketAddr], purpose: &Purpose) -> Result<Vec<SocketAddr>, Reason> {
     let mut chosen = ordered(addresses, &purpose.rules.allow_private);
     match (addresses.is_empty(), chosen.is_empty()) {
         (true, _) => return Err(Reason::NameUnknown),
         (_, true) => return Err(Reason::NamePrivate),
         (false, false) => {}
-    }
-    let own = getsockname(client).ok().and_then(|own| SocketAddr::try_from(own).ok());
-    chosen.retain(|address| Some(*address) != own);
-    if chosen.is_empty() {
-        return Err(Reason::Loop);
     }
     if purpose.rules.embed.is_some() {
         chosen.retain(SocketAddr::is_ipv6);
@@ -361,7 +370,7 @@ pub(super) fn choose(
 fn introduce(connection: &Connection, target: &OwnedFd) -> bool {
     let own = || getsockname(&connection.client).ok().and_then(|own| SocketAddr::try_from(own).ok());
     let Some(to) = connection.to.or_else(own) else { return false };
-    let header = Header::of(Protocol::Tcp, connection.from, to);
+    let header = Header::of(Transport::Stream, connection.from, to);
     let sent = send(target, header.bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     sent == Ok(header.bytes().len())
 }

@@ -8,22 +8,26 @@ use std::sync::atomic::Ordering::Relaxed;
 use rustix::io::Errno;
 use rustix::net::{SocketType, connect, getsockname};
 
+use straddle_wire::proxy::{Header, Transport};
+
 use super::Reason;
 use super::admission::Admitted;
+use super::budget::Budget;
 use super::datagrams::{self, Ends, Inbox, Sent, Way};
 use super::dial::{come_from, embedded, failure};
 use super::listener::{Listener, Purpose, open_for};
 use super::poller::{Interest, Token};
-use super::proxy::Header;
 use super::resolver::Asker;
 use super::session::{Session, Stage, WAITING};
 use super::settings::{Protocol, Target};
 use super::slab::{Id, milliseconds};
 use super::tcp::choose;
-use super::worker::Worker;
+use super::worker::{Shared, Worker};
 
 /// Batches that are taken from one socket before it is the others' turn.
 const TURN: usize = 4;
+/// So many messages at once are a load.
+const MANY: usize = 4;
 
 impl Worker {
     /// Takes what clients have sent.
@@ -31,6 +35,7 @@ impl Worker {
         for _ in 0..TURN {
             // What else there is beside an empty queue was an error about a datagram of ours; it has no meaning here.
             let Ok(count) = self.desk.inbox.receive(&listener.socket) else { return };
+            self.busy |= count >= MANY;
             self.sort(id, listener, count);
             if count < Inbox::BATCH {
                 return;
@@ -88,7 +93,7 @@ impl Worker {
         let client = peer.1.client;
         let header = purpose.rules.proxy_out.then(|| {
             let own = peer.1.own.unwrap_or(listener.key.1.ip());
-            Header::of(Protocol::Udp, client, SocketAddr::new(own, listener.key.1.port()))
+            Header::of(Transport::Datagram, client, SocketAddr::new(own, listener.key.1.port()))
         });
         let session =
             self.sessions.insert(self.now + milliseconds(purpose.rules.connect_timeout), |_| Session {
@@ -115,7 +120,7 @@ impl Worker {
     /// The name's addresses have come.
     pub(super) fn session_found(&mut self, id: Id, addresses: &[SocketAddr]) {
         let Some(session) = self.sessions.get_mut(id) else { return };
-        match choose(addresses, &session.purpose, &session.listener.socket) {
+        match choose(addresses, &session.purpose) {
             Ok(addresses) => self.reach(id, &addresses),
             Err(reason) => self.end_session(id, reason),
         }
@@ -124,10 +129,11 @@ impl Worker {
     /// Connects to the first address that there is a way to, and sends what has waited for it.
     fn reach(&mut self, id: Id, addresses: &[SocketAddr]) {
         let Some(session) = self.sessions.get_mut(id) else { return };
-        let mut why = Reason::NameUnknown;
-        let open = addresses.iter().find_map(|address| {
-            open(*address, &session.purpose, session.peer.1.client).map_err(|reason| why = reason).ok()
-        });
+        let mut why = Reason::Loop;
+        let Shared { here, budget, .. } = &*self.shared;
+        let mut others = addresses.iter().filter(|address| !here.takes(Protocol::Udp, **address, *budget));
+        let open =
+            others.find_map(|address| open(*address, session, *budget).map_err(|reason| why = reason).ok());
         let known =
             open.as_ref().map(|socket| self.poller.add(socket, Token::Session(id), Interest::Readable));
         let (Some(socket), Some(Ok(()))) = (open, known) else {
@@ -196,6 +202,7 @@ impl Worker {
                 Err(Errno::AGAIN | Errno::INTR) => return,
                 Err(errno) => return self.end_session(id, failure(errno)),
             };
+            self.busy |= messages >= MANY;
             let inbox = &self.desk.inbox;
             let all = (0..messages)
                 .filter_map(|index| inbox.message(index))
@@ -233,14 +240,17 @@ impl Worker {
         let Some(session) = self.sessions.remove(id) else { return };
         self.peers.remove(&session.peer);
         session.purpose.tally.ended(reason);
+        if reason == Reason::NoDescriptor {
+            self.tell_lack();
+        }
     }
 }
 
-fn open(target: SocketAddr, purpose: &Purpose, client: SocketAddr) -> Result<OwnedFd, Reason> {
-    let socket = open_for(target.ip(), SocketType::DGRAM).map_err(failure)?;
+fn open(target: SocketAddr, session: &Session, budget: Budget) -> Result<OwnedFd, Reason> {
+    let socket = open_for(target.ip(), SocketType::DGRAM, budget).map_err(failure)?;
     datagrams::prepare(&socket, None).map_err(failure)?;
-    if let Some(prefix) = purpose.rules.embed {
-        let from = embedded(prefix, client.ip()).ok_or(Reason::NotEmbeddable)?;
+    if let Some(prefix) = session.purpose.rules.embed {
+        let from = embedded(prefix, session.peer.1.client.ip()).ok_or(Reason::NotEmbeddable)?;
         come_from(&socket, from).map_err(failure)?;
     }
     connect(&socket, &target).map_err(failure)?;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
@@ -12,9 +12,11 @@ use crate::Error;
 use crate::stop::Stop;
 
 use super::Reason;
+use super::budget::Budget;
 use super::connection::Connection;
 use super::datagrams::Desk;
 use super::flow::Means;
+use super::here::Here;
 use super::letters::{Letter, LetterBox, ring};
 use super::listener::Listener;
 use super::poller::{Interest, Poller, Ready, Token};
@@ -26,6 +28,8 @@ use super::slab::{Due, Id, Slab};
 
 /// How long nothing is accepted once descriptors have run out, in milliseconds.
 const PAUSE: Due = 100;
+/// How long datagrams gather under load. The kernel makes some 50 µs more of it (`PR_SET_TIMERSLACK`).
+const MOMENT: Duration = Duration::from_micros(100);
 
 /// What all loops share.
 #[derive(Debug)]
@@ -34,11 +38,15 @@ pub(super) struct Shared {
     /// Connections of each loop.
     pub(super) loads: Vec<AtomicUsize>,
     pub(super) resolver: Resolver,
+    pub(super) here: Here,
     /// Rings when there is an alert, or when a loop that drains has become empty.
     pub(super) bell: OwnedFd,
     pub(super) alerts: Mutex<Vec<Alert>>,
+    pub(super) budget: Budget,
     /// Whether the lack of descriptors was told.
     pub(super) lacking: AtomicBool,
+    /// Loops that accept nothing for lack of descriptors.
+    pub(super) pausing: AtomicUsize,
 }
 
 /// The state of one loop.
@@ -55,6 +63,8 @@ pub(super) struct Worker {
     /// Connections that could have moved more, had it not been the others' turn.
     pub(super) again: Vec<Id>,
     pub(super) now: Due,
+    /// Many datagrams have come at once: more are on their way.
+    pub(super) busy: bool,
     began: Instant,
     /// Until when nothing is accepted.
     paused: Option<Due>,
@@ -66,6 +76,7 @@ pub(super) fn run(number: usize, shared: Arc<Shared>, stop: &Stop) -> Result<(),
     let mut worker = Worker::new(number, shared, stop).map_err(Error::call("epoll"))?;
     let mut events = Vec::new();
     loop {
+        worker.gather();
         let wait = worker.patience();
         worker.poller.wait(wait, &mut events).map_err(Error::call("epoll_wait"))?;
         worker.now = worker.clock();
@@ -88,6 +99,7 @@ impl Worker {
             poller.add(letters.fd(), Token::Letters, Interest::Readable)?;
         }
         Ok(Worker {
+            means: Means::new(shared.budget),
             number,
             shared,
             poller,
@@ -95,10 +107,10 @@ impl Worker {
             connections: Slab::new(),
             sessions: Slab::new(),
             peers: HashMap::new(),
-            means: Means::new(),
             desk: Desk::new(),
             again: Vec::new(),
             now: 0,
+            busy: false,
             began: Instant::now(),
             paused: None,
             draining: false,
@@ -107,6 +119,14 @@ impl Worker {
 
     fn clock(&self) -> Due {
         Due::try_from(self.began.elapsed().as_millis()).unwrap_or(Due::MAX / 2)
+    }
+
+    /// Under a load of datagrams, lets them gather for a moment. A thread that slept on its clock costs less than one
+    /// that each datagram wakes, above all where a processor that sleeps is woken by another one; and batches are larger.
+    fn gather(&mut self) {
+        if std::mem::take(&mut self.busy) && self.again.is_empty() {
+            std::thread::sleep(MOMENT);
+        }
     }
 
     /// How long there is nothing to do unless something happens.
@@ -148,10 +168,7 @@ impl Worker {
             self.session_overdue(id);
         }
         if self.paused.is_some_and(|until| until <= self.now) {
-            self.paused = None;
-            for id in self.listeners.ids() {
-                self.watch_listener(id);
-            }
+            self.resume();
         }
         if self.draining && self.connections.len() == 0 {
             ring(&self.shared.bell);
@@ -185,6 +202,7 @@ impl Worker {
     fn watch_listener(&mut self, id: Id) {
         let Some(listener) = self.listeners.get_mut(id) else { return };
         let interest = match listener.key.0 {
+            Protocol::Tcp if self.paused.is_some() => return,
             Protocol::Tcp => Interest::Shared,
             Protocol::Udp => Interest::Readable,
         };
@@ -229,13 +247,28 @@ impl Worker {
     /// Accepts nothing for a moment; whoever connects waits in the kernel's queue.
     pub(super) fn pause(&mut self) {
         self.tell_lack();
-        self.paused = Some(self.now + PAUSE);
+        if self.paused.replace(self.now + PAUSE).is_some() {
+            return;
+        }
+        self.shared.pausing.fetch_add(1, Relaxed);
         for id in self.listeners.ids() {
             if let Some(listener) = self.listeners.get_mut(id)
                 && listener.key.0 == Protocol::Tcp
             {
                 self.poller.remove(&listener.socket);
             }
+        }
+    }
+
+    fn resume(&mut self) {
+        if self.shared.budget.is_spent(&self.shared.bell) {
+            self.paused = Some(self.now + PAUSE);
+            return;
+        }
+        self.paused = None;
+        self.shared.pausing.fetch_sub(1, Relaxed);
+        for id in self.listeners.ids() {
+            self.watch_listener(id);
         }
     }
 

@@ -6,19 +6,18 @@ mod loss;
 mod outlet;
 mod queue;
 mod run;
-mod slot;
 mod tally;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 pub use loss::Reason as Loss;
-use slot::Slot;
 use tally::Tally;
 pub use tally::{Report, Traffic};
 
 use crate::Error;
 use crate::loops::Loops;
+use crate::slot::Slot;
 
 /// A translator to be served.
 pub struct Translator {
@@ -33,7 +32,7 @@ pub struct Translator {
 /// A translator as its loops share it.
 struct Shared {
     bridge: String,
-    slot: Slot,
+    slot: Slot<straddle_xlat::Translator>,
     queues: Vec<Queue>,
 }
 

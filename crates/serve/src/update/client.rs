@@ -189,7 +189,7 @@ impl Teller {
             }
         };
         if self.unanswered >= SILENCE {
-            self.fails(&format!("{} does not answer: it is not reached, or has another key", self.server));
+            self.fails(&silent(self.server));
         }
         match socket.send(&datagram) {
             Ok(_) => {
@@ -250,4 +250,14 @@ impl Teller {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now { elapsed: self.began.elapsed(), unix }
     }
+}
+
+/// Whoever has the wrong key gets no answer, so that nobody learns which bridges there are: both look alike from here.
+fn silent(server: SocketAddr) -> String {
+    format!(
+        "{server} does not answer. Either it is not reached: is `straddle run` up there, and UDP port {} let in? Or it \
+         does not know this end: `straddle status` there counts it as `forged` where the key is another, and as \
+         `unknown-bridge` where the bridge has another name",
+        server.port()
+    )
 }

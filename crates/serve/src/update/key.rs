@@ -3,16 +3,20 @@
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use straddle_announce::Key;
 
 use crate::Error;
+use crate::http::Secret;
 use crate::random::random;
 
 /// Bytes of a file that is read at most: more than the longest key takes.
 const MOST: u64 = 4096;
+/// Characters of a key that is told by HTTP: nobody guesses the shortest while requests are limited.
+const PASSWORD: RangeInclusive<usize> = 16..=256;
 /// What is not allowed of a file's mode: execution, and everything for others.
 const REFUSED: u32 = 0o7177;
 
@@ -62,6 +66,15 @@ pub enum KeyError {
         /// What it has.
         what: String,
     },
+    /// It does not contain a key that is told by HTTP.
+    #[error(
+        "{}: a key for HTTP is one line of {} to {} visible characters of ASCII; `straddle key` makes one",
+        path.display(), PASSWORD.start(), PASSWORD.end()
+    )]
+    Password {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 /// Reads the key of a file: a regular one, of root's or our own, of mode 0600 or less.
@@ -69,6 +82,26 @@ pub enum KeyError {
 /// # Errors
 /// The file is none of that, or has another content; the error says what to type.
 pub fn read_key(path: &Path) -> Result<Key, KeyError> {
+    let text = text(path)?;
+    let content = |what: String| KeyError::Content { path: path.into(), what };
+    let bytes = digits(&text).map_err(|what| content(what.into()))?;
+    Key::new(&bytes).map_err(|length| content(format!("{} of them", length.bytes * 2)))
+}
+
+/// Reads the key that a client tells by HTTP, of such a file too.
+///
+/// # Errors
+/// The file is none of that, or has another content; the error says what to type.
+pub fn read_secret(path: &Path) -> Result<Secret, KeyError> {
+    let text = text(path)?;
+    let word = text.trim_ascii();
+    let legal = PASSWORD.contains(&word.len()) && word.iter().all(u8::is_ascii_graphic);
+    let word = str::from_utf8(word).ok().filter(|_| legal);
+    word.map(|word| Secret::new(word.into())).ok_or_else(|| KeyError::Password { path: path.into() })
+}
+
+/// What stands in a file that nobody else may read.
+fn text(path: &Path) -> Result<Vec<u8>, KeyError> {
     let read = |source| KeyError::Read { path: path.into(), source };
     // A pipe would be waited for without this.
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
@@ -76,9 +109,7 @@ pub fn read_key(path: &Path) -> Result<Key, KeyError> {
     guarded(path, &file)?;
     let mut text = Vec::new();
     file.take(MOST).read_to_end(&mut text).map_err(read)?;
-    let content = |what: String| KeyError::Content { path: path.into(), what };
-    let bytes = digits(&text).map_err(|what| content(what.into()))?;
-    Key::new(&bytes).map_err(|length| content(format!("{} of them", length.bytes * 2)))
+    Ok(text)
 }
 
 /// The file that was opened is looked at, not the path, which may lead to another one by then.
@@ -205,6 +236,24 @@ mod tests {
         check(&"0g".repeat(32), Err("something else"));
         check(&["0f".repeat(16), "0f".repeat(16)].join("\n"), Err("something else"));
         check(&"ä".repeat(32), Err("something else"));
+    }
+
+    #[test]
+    fn keys_for_http() {
+        let folder = Folder::new("http");
+        let check = |text: &str, expected: Option<&str>| {
+            let found = read_secret(&folder.file(text, 0o600));
+            assert_eq!(found.ok(), expected.map(|text| Secret::new(text.into())), "{text}");
+        };
+        check("0123456789abcdef", Some("0123456789abcdef"));
+        check("  pass:word/+=,.-!\r\n", Some("pass:word/+=,.-!"));
+        let made = new_key().unwrap();
+        check(&made, Some(made.trim_end()));
+        check("0123456789abcde", None);
+        check("0123456789 abcdef", None);
+        check("0123456789abcdeä", None);
+        check(&"0".repeat(257), None);
+        assert!(read_secret(&folder.file("0123456789abcdef", 0o644)).is_err());
     }
 
     #[test]

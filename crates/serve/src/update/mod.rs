@@ -8,7 +8,7 @@ mod socket;
 mod tally;
 
 pub use client::{Client, State, Told};
-pub use key::{KeyError, new_key, read_key};
+pub use key::{KeyError, new_key, read_key, read_secret};
 pub use server::{Expected, Server};
 pub use straddle_announce::{Key, Reason, Timing, is_suitable};
 pub use tally::{Counts, Report};

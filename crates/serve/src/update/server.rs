@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags};
 use straddle_announce::{self as announce, BridgeId, Key, LENGTH, Outcome, Reason, Unverified};
@@ -14,12 +14,12 @@ use straddle_wire::ip::Version;
 use super::socket::listening;
 use super::tally::{Counts, Report, Tally};
 use crate::Error;
-use crate::bell::Bell;
 use crate::bucket::Bucket;
 use crate::limit::{Limit, network};
 use crate::loops::Loops;
 use crate::random::random;
 use crate::stop::Stop;
+use crate::told::Endpoints;
 use crate::wait::wait;
 
 /// Messages of one socket that are taken before the others, and the end, are looked at again.
@@ -40,14 +40,9 @@ pub struct Expected {
     pub key: Key,
     /// IP version of the carrier's outer packets, and so of every endpoint.
     pub version: Version,
-    /// The endpoint told last before a restart, if one is known.
-    pub endpoint: Option<IpAddr>,
 }
 
-/// Listens for updates; ends when it is dropped.
-///
-/// What is to be kept over a restart are the endpoints, so that carriers work before they are told again. For what
-/// is accepted they don't matter.
+/// Listens for updates; ends when it is dropped. What is known already does not matter for what is accepted.
 pub struct Server {
     addresses: Vec<SocketAddr>,
     shared: Arc<Shared>,
@@ -56,7 +51,7 @@ pub struct Server {
 
 /// What the thread tells.
 struct Shared {
-    bell: Bell,
+    endpoints: Arc<Endpoints>,
     bridges: Vec<Told>,
     /// Messages for no bridge of ours, and what are none.
     strangers: Tally,
@@ -65,34 +60,31 @@ struct Shared {
 struct Told {
     bridge: String,
     tally: Tally,
-    known: Mutex<Known>,
-}
-
-#[derive(Clone, Copy)]
-struct Known {
-    endpoint: Option<IpAddr>,
-    told_at: Option<u64>,
 }
 
 impl Server {
-    /// Listens at these addresses. Answers come from the address that was asked only where it is not the
+    /// Listens at these addresses, and puts what it hears into `endpoints`. Answers come from the address that was asked only where it is not the
     /// unspecified one. Of two bridges with one name the last counts.
     ///
     /// # Errors
     /// An address can't be listened at, or the kernel refuses threads, descriptors or random bytes.
-    pub fn begin(listen: &[SocketAddr], expected: Vec<Expected>) -> Result<Server, Error> {
+    pub fn begin(
+        listen: &[SocketAddr],
+        expected: Vec<Expected>,
+        endpoints: Arc<Endpoints>,
+    ) -> Result<Server, Error> {
         let sockets = listen.iter().map(|address| listening(*address)).collect::<Result<Vec<_>, Error>>()?;
         let addresses = sockets.iter().map(UdpSocket::local_addr).collect::<Result<_, _>>();
         let addresses = addresses.map_err(Error::call("socket's address"))?;
         let (mut bridges, mut ledgers) = (Vec::new(), BTreeMap::new());
-        for Expected { bridge, key, version, endpoint } in expected {
+        for Expected { bridge, key, version } in expected {
             let id = BridgeId::of(&bridge);
+            let endpoint = endpoints.of(&bridge).map(|known| known.endpoint);
             let ledger = announce::Server::new(id, key, version, random()?, endpoint);
             ledgers.insert(id, (bridges.len(), ledger));
-            let known = Mutex::new(Known { endpoint, told_at: None });
-            bridges.push(Told { bridge, tally: Tally::new(), known });
+            bridges.push(Told { bridge, tally: Tally::new() });
         }
-        let shared = Arc::new(Shared { bell: Bell::new()?, bridges, strangers: Tally::new() });
+        let shared = Arc::new(Shared { endpoints, bridges, strangers: Tally::new() });
         let mut loops = Loops::new("endpoints")?;
         let mut listener = Listener { shared: shared.clone(), ledgers, limit: limit() };
         loops.begin(move |stop| listener.run(stop, &sockets))?;
@@ -103,21 +95,6 @@ impl Server {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
-    }
-
-    /// Can be read from when an endpoint has changed since they were last asked for.
-    #[must_use]
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.shared.bell.fd()
-    }
-
-    /// The endpoint of each bridge that has one: told last, or known from before.
-    #[must_use]
-    pub fn endpoints(&self) -> BTreeMap<String, IpAddr> {
-        self.shared.bell.hush();
-        let known =
-            self.shared.bridges.iter().map(|told| Some((told.bridge.clone(), told.known().endpoint?)));
-        known.flatten().collect()
     }
 
     /// Can be read from once it has ended by itself.
@@ -140,19 +117,9 @@ impl Server {
 }
 
 impl Told {
-    fn known(&self) -> Known {
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn report(&self) -> Report {
-        let Known { endpoint, told_at } = self.known();
         let (messages, unanswered) = (self.tally.counts(), self.tally.unanswered());
-        Report { bridge: self.bridge.clone(), endpoint, told_at, messages, unanswered }
-    }
-
-    fn learn(&self, endpoint: Option<IpAddr>) {
-        let told_at = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs());
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Known { endpoint, told_at };
+        Report { bridge: self.bridge.clone(), messages, unanswered }
     }
 }
 
@@ -216,11 +183,9 @@ impl Listener {
             return told.tally.ended(Reason::RateLimited);
         }
         let Outcome { reason, answer } = ledger.receive(&datagram);
-        if matches!(reason, Reason::Accepted | Reason::Refreshed) {
-            told.learn(ledger.endpoint());
-        }
-        if reason == Reason::Accepted {
-            shared.bell.ring();
+        let latest = matches!(reason, Reason::Accepted | Reason::Refreshed);
+        if let Some(endpoint) = ledger.endpoint().filter(|_| latest) {
+            shared.endpoints.learn(&told.bridge, endpoint);
         }
         told.tally.ended(reason);
         if answer.is_some_and(|answer| socket.send_to(&answer, from).is_err()) {

@@ -1,6 +1,5 @@
 //! What became of messages.
 
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
@@ -14,10 +13,6 @@ pub type Counts = Vec<(&'static str, u64)>;
 pub struct Report {
     /// Which bridge.
     pub bridge: String,
-    /// The endpoint that counts.
-    pub endpoint: Option<IpAddr>,
-    /// Unix time in seconds when the client last told it, in this process.
-    pub told_at: Option<u64>,
     /// Messages that said they were for this bridge.
     pub messages: Counts,
     /// Answers that the kernel did not take; the client asks again.

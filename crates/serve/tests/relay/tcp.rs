@@ -4,12 +4,12 @@ use std::os::fd::AsRawFd as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use straddle_serve::relay::{Alert, Protocol, Reason, Rules, Target};
+use straddle_serve::relay::{Alert, Limit, Protocol, Reason, Rules, Serving, Target};
 
-use super::{LIMIT, LOOPBACK, World, abort, accepted, free, is_reset, server, turn, wait_until};
+use super::{LIMIT, LOOPBACK, SEEN, World, abort, accepted, free, is_reset, server, turn, wait_until};
 
 #[test]
-fn both_directions_close_by_themselves() {
+pub(super) fn both_directions_close_by_themselves() {
     let _turn = turn();
     let (server, target) = server();
     let world = World::tcp(target, Rules::default());
@@ -34,7 +34,7 @@ fn both_directions_close_by_themselves() {
 }
 
 #[test]
-fn a_reset_is_carried_on() {
+pub(super) fn a_reset_is_carried_on() {
     let _turn = turn();
     let (server, target) = server();
     let world = World::tcp(target, Rules::default());
@@ -56,7 +56,7 @@ fn a_reset_is_carried_on() {
 }
 
 #[test]
-fn who_may_not_connect_is_told_at_once() {
+pub(super) fn who_may_not_connect_is_told_at_once() {
     let _turn = turn();
     let (server, target) = server();
     let nobody = Rules { allow: vec!["192.0.2.0/24".parse().unwrap()], ..Rules::default() };
@@ -73,6 +73,8 @@ fn who_may_not_connect_is_told_at_once() {
         let served = [accepted(&server), accepted(&server)];
         is_reset(&world.connect());
         world.ended(reason, 1);
+        let full = (reason == Reason::TooMany).then_some(Limit::MaxConnections);
+        assert_eq!(world.counted().at_limit, full);
         drop((held, served));
         // Its place is free again.
         let deadline = Instant::now() + LIMIT;
@@ -86,7 +88,7 @@ fn who_may_not_connect_is_told_at_once() {
 }
 
 #[test]
-fn a_target_that_is_down_is_told_at_once() {
+pub(super) fn a_target_that_is_down_is_told_at_once() {
     let _turn = turn();
     let nobody = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), free(Protocol::Tcp));
     let world = World::tcp(nobody, Rules::default());
@@ -103,7 +105,7 @@ fn a_target_that_is_down_is_told_at_once() {
 
 /// The queue of a listener that accepts nobody fills up; whoever comes then gets no answer.
 #[test]
-fn a_target_that_does_not_answer_has_its_time() {
+pub(super) fn a_target_that_does_not_answer_has_its_time() {
     let _turn = turn();
     use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
     let deaf = socket(AddressFamily::INET6, SocketType::STREAM, None).unwrap();
@@ -118,7 +120,7 @@ fn a_target_that_does_not_answer_has_its_time() {
 }
 
 #[test]
-fn names() {
+pub(super) fn names() {
     let _turn = turn();
     let (server, target) = server();
     let localhost = |port| Target::Name("localhost".into(), port);
@@ -162,7 +164,7 @@ fn names() {
 }
 
 #[test]
-fn proxy_headers() {
+pub(super) fn proxy_headers() {
     let _turn = turn();
     let (server, target) = server();
     let rules = || Rules {
@@ -207,7 +209,7 @@ fn proxy_headers() {
 }
 
 #[test]
-fn silence_has_an_end() {
+pub(super) fn silence_has_an_end() {
     let _turn = turn();
     let (server, target) = server();
     let short = Duration::from_millis(200);
@@ -228,7 +230,7 @@ fn silence_has_an_end() {
 }
 
 #[test]
-fn draining() {
+pub(super) fn draining() {
     let _turn = turn();
     let (server, target) = server();
     let mut world = World::tcp(target, Rules::default());
@@ -291,10 +293,10 @@ fn a_place_that_is_taken_is_told_and_tried_again() {
     world.relay.listens[0].first = port;
     world.relay.listens[0].last = port;
     let troubles = world.serving.change(vec![world.relay.clone()]).unwrap_err();
-    assert_eq!(
-        troubles,
-        [format!("can't listen at tcp 127.0.0.1:{port}: Address already in use (os error 98)")]
-    );
+    let [trouble] = troubles else { panic!("{troubles:?}") };
+    let expected = format!("can't listen at 127.0.0.1:{port} (here): Address already in use (os error 98)");
+    assert_eq!(trouble.to_string(), expected);
+    assert!(!trouble.lacks_files());
     assert!(world.counted().trouble.is_some() && world.serving.is_troubled());
     drop(taken);
     world.serving.change(vec![world.relay.clone()]).unwrap();
@@ -304,7 +306,7 @@ fn a_place_that_is_taken_is_told_and_tried_again() {
 }
 
 #[test]
-fn descriptors_run_out_and_come_back() {
+pub(super) fn descriptors_run_out_and_come_back() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let _turn = turn();
     let (server, target) = server();
@@ -329,6 +331,7 @@ fn descriptors_run_out_and_come_back() {
     taken.pop();
     is_reset(&waiting);
     assert!(wait_until(|| world.counted().ends.contains(&(Reason::NoDescriptor.name(), 1))));
+    SEEN.lock().unwrap().push(Reason::NoDescriptor);
     taken.clear();
     setrlimit(Resource::Nofile, before).unwrap();
     // All is as before, and it was told once.
@@ -336,6 +339,66 @@ fn descriptors_run_out_and_come_back() {
     client.write_all(b"x").unwrap();
     assert_eq!(accepted(&server).read(&mut [0]).unwrap(), 1);
     assert!(world.serving.alerts().is_empty());
+}
+
+/// Relays leave what lies beyond their line to the rest of the process, and say that they are at it.
+#[test]
+fn descriptors_are_held_back() {
+    let _turn = turn();
+    let (server, target) = server();
+    let line = server.as_raw_fd() as u64 + 40;
+    let mut relay = World::tcp(target, Rules::default()).relay;
+    // None of a range's ports is had beyond it, and that is one sentence.
+    let first = relay.listens[0].first;
+    (relay.listens[0].first, relay.listens[0].last) = (20_000, 20_099);
+    let mut serving = Serving::begin(2, line).unwrap();
+    let troubles = serving.change(vec![relay.clone()]).unwrap_err();
+    let [trouble] = troubles else { panic!("{troubles:?}") };
+    assert!(trouble.lacks_files() && trouble.ports > 50, "{trouble}");
+    assert!(trouble.to_string().ends_with(": Too many open files (os error 24)"), "{trouble}");
+    drop(serving);
+
+    (relay.listens[0].first, relay.listens[0].last) = (first, first);
+    let world = World::within(relay, line);
+    let (mut held, mut clients) = (Vec::new(), 0);
+    while world.counted().at_limit.is_none() {
+        assert!(clients < 40, "{:?}", world.counted());
+        // These are beyond the line themselves, so that all below it are the relay's.
+        let high = |stream: TcpStream| rustix::io::fcntl_dupfd_cloexec(&stream, line as i32 + 100).unwrap();
+        held.push(high(world.connect()));
+        clients += 1;
+        assert!(wait_until(|| {
+            let counted = world.counted();
+            counted.at_limit.is_some() || counted.accepted >= clients
+        }));
+        server.set_nonblocking(true).unwrap();
+        held.extend(server.accept().map(|(served, _)| high(served)));
+    }
+    assert_eq!(world.serving.alerts(), [Alert::NoDescriptors]);
+    // What connecting took below the line for a moment, and what the relay gives back, is taken for good.
+    let mut others = Vec::new();
+    let mut beyond = 0;
+    while beyond < 3 {
+        let other: TcpListener = server.try_clone().unwrap();
+        if other.as_raw_fd() as u64 >= line {
+            beyond += 1;
+            thread::sleep(Duration::from_millis(110));
+        } else {
+            beyond = 0;
+        }
+        others.push(other);
+    }
+    // Whoever comes waits, and the rest of the process is not at its end.
+    assert!(wait_until(|| world.counted().at_limit == Some(Limit::OpenFiles)));
+    let accepted_before = world.counted().accepted;
+    let mut waiting = world.connect();
+    waiting.write_all(b"x").unwrap();
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(world.counted().accepted, accepted_before);
+    drop((others, held));
+    server.set_nonblocking(false).unwrap();
+    while accepted(&server).read(&mut [0]).unwrap_or(0) == 0 {}
+    assert!(wait_until(|| world.counted().at_limit.is_none()));
 }
 
 /// A range keeps its offset.

@@ -78,7 +78,7 @@ fn rules(here: &Here<'_>, targets: &[(Ipv4Addr, Place)]) -> Vec<Rule> {
     };
     let whole = matches!(here.publish.share, Share::Whole(_));
     let mut rules = Vec::new();
-    if whole || !has_default(here.facts) {
+    if whole || !has_default(here) {
         for (target, _) in targets {
             let from = || Selector::From(host4(*target));
             rules.push(rule(from(), RULE, MAIN, true));
@@ -101,13 +101,15 @@ fn default(here: &Here<'_>, targets: &[(Ipv4Addr, Place)]) -> Option<Route> {
     })
 }
 
-fn has_default(facts: &Facts<'_>) -> bool {
-    facts.live.routes.iter().any(|route| {
-        route.table == MAIN
-            && route.dst == everywhere()
-            && route.kind == RouteKind::Unicast
-            && route.origin != Origin::Straddle
-    })
+/// Whether what this host sends has a way to the internet besides the carrier.
+fn has_default(here: &Here<'_>) -> bool {
+    here.by_via6
+        || here.facts.live.routes.iter().any(|route| {
+            route.table == MAIN
+                && route.dst == everywhere()
+                && route.kind == RouteKind::Unicast
+                && route.origin != Origin::Straddle
+        })
 }
 
 fn filter(here: &Here<'_>, targets: &[(Ipv4Addr, Place)]) -> Filter {
@@ -210,7 +212,7 @@ fn remarks(here: &Here<'_>, targets: &[(Ipv4Addr, Place)]) -> Vec<String> {
             here.publish.address
         )
     });
-    let elsewhere = !whole || has_default(here.facts);
+    let elsewhere = !whole || has_default(here);
     let own = targets.iter().filter(|(_, place)| elsewhere && matches!(place, Place::Here));
     let own = own.map(|(target, _)| {
         format!(

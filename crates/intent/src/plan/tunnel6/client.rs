@@ -20,6 +20,13 @@ const TABLE: u32 = 4800;
 pub(super) fn add(plan: &mut Plan, model: &Model, tunnel: &Tunnel6, number: u32, facts: &Facts<'_>) {
     let part = format!("has IPv6 from {}: {}, over sit", tunnel.server.host, owned(tunnel));
     let local = here(&tunnel.client, facts);
+    if let (None, Some(http)) = (&tunnel.update, &tunnel.http) {
+        plan.remarks.push(format!(
+            "this host's address changes, and straddle does not tell it: something else must ask for {}, as user \
+             {} with its key; or add `key-file` for straddle to tell it signed",
+            http.url, http.user
+        ));
+    }
     // Until there is an endpoint, there is nothing to tell.
     plan.updates.extend(local.and_then(|local| super::updates(tunnel, Some(local))));
     let Some((local, remote)) = local.zip(there(&tunnel.server, &tunnel.name, facts)) else {

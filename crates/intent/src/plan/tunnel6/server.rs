@@ -1,20 +1,19 @@
 //! The host that has IPv6: one for all its clients.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::{IpNet, Ipv6Net};
+use ipnet::Ipv6Net;
 use straddle_encap::Kind;
 
 use crate::model::{Endpoint4, Model, Tunnel6};
 use crate::object::{
-    Chain, Filter, FilterRule, Link, LinkKind, MAIN, Match, Neighbour, NeighbourKind, Object, Origin, Raw,
-    Route, SysctlKey, Verdict, Wanted,
+    Chain, Filter, FilterRule, Link, LinkKind, MAIN, Match, Object, Origin, Route, SysctlKey, Verdict, Wanted,
 };
 use crate::plan::translate::{address, devices, forwarding6, object, route, sysctl};
 use crate::plan::{Awaited, Backend, Bridge, Facts, Make, Plan, Slow, Via, carrier, forces};
 
-use super::{Carrier, Mtu, bridge, clamps, here, mtu, owned, rule, there, updates};
+use super::{Carrier, Mtu, bridge, clamps, hearing, here, mtu, neighbours, owned, rule, there, updates};
 
 /// The tun device of all clients together. No bridge has such a name.
 const SHARED: &str = "st-sit_clients";
@@ -24,9 +23,9 @@ const EACH: &str = "s6-*";
 const MARK: &str = "tunnel6";
 
 /// A client whose endpoint is known.
-struct Client<'a> {
-    tunnel: &'a Tunnel6,
-    carrier: Carrier,
+pub(super) struct Client<'a> {
+    pub(super) tunnel: &'a Tunnel6,
+    pub(super) carrier: Carrier,
 }
 
 pub(super) fn add(plan: &mut Plan, model: &Model, served: &[&Tunnel6], facts: &Facts<'_>) {
@@ -61,8 +60,10 @@ pub(super) fn add(plan: &mut Plan, model: &Model, served: &[&Tunnel6], facts: &F
         forwarding(&mut plan.wanted, &clients, uplink, facts);
         reached(&mut plan.wanted, &clients);
     }
-    neighbours(&mut plan.wanted, &clients, uplink, facts);
-    unassigned(&mut plan.wanted, served, uplink, facts);
+    let near = neighbours::near(model, &plan.host, uplink, facts);
+    neighbours::add(plan, model, &clients, (uplink, &near), facts);
+    hearing::add(plan, model, served);
+    unassigned(&mut plan.wanted, served, &near);
     plan.remarks.extend(remarks(&clients, uplink, facts));
     plan.bridges.extend(bridges);
 }
@@ -206,57 +207,9 @@ fn reached(wanted: &mut Vec<Wanted>, clients: &[Client<'_>]) {
     }
 }
 
-/// Neighbours on the uplink ask for addresses that the hoster delivers there: for each that somebody has
-/// there is an answer, from a router.
-fn neighbours(wanted: &mut Vec<Wanted>, clients: &[Client<'_>], uplink: &str, facts: &Facts<'_>) {
-    let near = on_link(uplink, facts);
-    let asked: Vec<Ipv6Addr> = clients
-        .iter()
-        .flat_map(|client| [client.tunnel.server6(), client.tunnel.client6()])
-        .filter(|address| near.iter().any(|net| net.contains(address)))
-        .collect();
-    if asked.is_empty() {
-        return;
-    }
-    // A router does not listen to others of its kind (`ipv6_accept_ra`) unless told so.
-    let listens = facts.before(&SysctlKey::ipv6_conf(uplink, "forwarding")) != Some("1");
-    let key = SysctlKey::ipv6_conf(uplink, "accept_ra");
-    if listens && facts.before(&key) == Some("1") {
-        wanted.push(sysctl(key, "2"));
-    }
-    wanted.push(sysctl(SysctlKey::ipv6_conf(uplink, "forwarding"), "1"));
-    wanted.push(sysctl(SysctlKey::ipv6_conf(uplink, "proxy_ndp"), "1"));
-    wanted.push(sysctl(SysctlKey::ipv6_neigh(uplink, "proxy_delay"), "0"));
-    let proxy = |address: Ipv6Addr| Neighbour {
-        dev: uplink.into(),
-        address: address.into(),
-        kind: NeighbourKind::Proxy,
-        origin: Origin::Straddle,
-        raw: Raw::default(),
-    };
-    wanted.extend(asked.into_iter().map(|address| object(Object::Neighbour(proxy(address)))));
-}
-
-/// The networks of the uplink whose addresses are asked for there.
-fn on_link(uplink: &str, facts: &Facts<'_>) -> Vec<Ipv6Net> {
-    let near = facts.live.routes.iter().filter(|route| {
-        route.dev.as_deref() == Some(uplink)
-            && route.table == MAIN
-            && route.gateway.is_none()
-            && route.origin != Origin::Straddle
-            && route.dst.prefix_len() > 0
-    });
-    let nets = near.filter_map(|route| match route.dst {
-        IpNet::V6(net) if !net.addr().is_unicast_link_local() && !net.addr().is_multicast() => Some(net),
-        IpNet::V6(_) | IpNet::V4(_) => None,
-    });
-    nets.collect()
-}
-
 /// What nobody has of a pool that is routed here does not go back to where it came from. Of one that is
 /// on-link the rest may be neighbours'.
-fn unassigned(wanted: &mut Vec<Wanted>, served: &[&Tunnel6], uplink: &str, facts: &Facts<'_>) {
-    let near = on_link(uplink, facts);
+fn unassigned(wanted: &mut Vec<Wanted>, served: &[&Tunnel6], near: &[Ipv6Net]) {
     let pools: BTreeSet<Ipv6Net> = served.iter().flat_map(|tunnel| tunnel.pool.iter().copied()).collect();
     let routed = pools.into_iter().filter(|pool| !near.iter().any(|net| net.contains(pool)));
     wanted.extend(routed.map(|pool| route(Route::unreachable(pool.into()))));

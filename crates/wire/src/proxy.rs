@@ -3,18 +3,16 @@
 mod v1;
 mod v2;
 
-use std::net::{IpAddr, SocketAddr};
-
-use super::settings::Protocol;
+use core::net::{IpAddr, SocketAddr};
 
 /// A header of version 2 at its longest, without extensions.
 const LONGEST: usize = 52;
 /// More bytes than these no header that is read may have.
-pub(super) const ROOM: usize = 4096;
+pub const ROOM: usize = 4096;
 
 /// What the first bytes of a connection are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Read {
+pub enum Read {
     /// The beginning of a header.
     Incomplete,
     /// No header.
@@ -24,8 +22,9 @@ pub(super) enum Read {
     Header(usize, Option<(SocketAddr, SocketAddr)>),
 }
 
-/// Reads a header of either version.
-pub(super) fn read(bytes: &[u8]) -> Read {
+/// Reads a header of either version, which what follows it is no part of.
+#[must_use]
+pub fn read(bytes: &[u8]) -> Read {
     let begins = |signature: &[u8]| bytes.iter().zip(signature).all(|(one, other)| one == other);
     if begins(v2::SIGNATURE) {
         v2::read(bytes)
@@ -36,27 +35,37 @@ pub(super) fn read(bytes: &[u8]) -> Read {
     }
 }
 
+/// What a header of version 2 is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// A connection.
+    Stream,
+    /// Datagrams.
+    Datagram,
+}
+
 /// A header of version 2, ready to be sent.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Header {
+pub struct Header {
     bytes: [u8; LONGEST],
     length: usize,
 }
 
 impl Header {
     /// About a connection from `client` to `destination`. An IPv4 client is told as one, in whatever notation it came.
-    pub(super) fn of(protocol: Protocol, client: SocketAddr, destination: SocketAddr) -> Header {
+    #[must_use]
+    pub fn of(transport: Transport, client: SocketAddr, destination: SocketAddr) -> Header {
         let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
         let (client, destination) = (canonical(client), canonical(destination));
         let mut header = Header { bytes: [0; LONGEST], length: 0 };
         match (client.ip(), destination.ip()) {
             (IpAddr::V4(one), IpAddr::V4(other)) => {
-                header.begin(1, protocol, 12);
+                header.begin(1, transport, 12);
                 header.put(&one.octets());
                 header.put(&other.octets());
             }
             (one, other) => {
-                header.begin(2, protocol, 36);
+                header.begin(2, transport, 36);
                 for address in [one, other] {
                     let address = match address {
                         IpAddr::V4(address) => address.to_ipv6_mapped(),
@@ -71,14 +80,16 @@ impl Header {
         header
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    /// As it is sent.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
-    fn begin(&mut self, family: u8, protocol: Protocol, addresses: u8) {
-        let transport = match protocol {
-            Protocol::Tcp => 1,
-            Protocol::Udp => 2,
+    fn begin(&mut self, family: u8, transport: Transport, addresses: u8) {
+        let transport = match transport {
+            Transport::Stream => 1,
+            Transport::Datagram => 2,
         };
         self.put(v2::SIGNATURE);
         self.put(&[v2::PROXY, family << 4 | transport, 0, addresses]);
@@ -101,7 +112,7 @@ mod tests {
     }
 
     fn check(bytes: &[u8], expected: Read) {
-        assert_eq!(read(bytes), expected, "{:?}", String::from_utf8_lossy(bytes));
+        assert_eq!(read(bytes), expected, "{:?}", std::string::String::from_utf8_lossy(bytes));
     }
 
     #[test]
@@ -112,7 +123,7 @@ mod tests {
             ("[2001:db8::1]:65535", "[2001:db8::2]:1", ("[2001:db8::1]:65535", "[2001:db8::2]:1")),
             ("192.0.2.1:7", "[2001:db8::2]:1", ("192.0.2.1:7", "[2001:db8::2]:1")),
         ] {
-            let header = Header::of(Protocol::Tcp, address(client), address(destination));
+            let header = Header::of(Transport::Stream, address(client), address(destination));
             let length = header.bytes().len();
             let (client, destination) = (address(told.0), address(told.1));
             let longer = [header.bytes(), b"GET /"].concat();
@@ -125,7 +136,7 @@ mod tests {
 
     #[test]
     fn the_bytes_of_the_specification() {
-        let header = Header::of(Protocol::Udp, address("192.0.2.1:258"), address("198.51.100.9:772"));
+        let header = Header::of(Transport::Datagram, address("192.0.2.1:258"), address("198.51.100.9:772"));
         let expected = b"\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0c\xc0\0\x02\x01\xc6\x33\x64\x09\x01\x02\x03\x04";
         assert_eq!(header.bytes(), expected);
     }

@@ -1,6 +1,6 @@
 //! Version 1: a line of text.
 
-use std::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
 
 use super::Read;
 
@@ -13,18 +13,18 @@ pub(super) fn read(bytes: &[u8]) -> Read {
         return if bytes.len() < LONGEST { Read::Incomplete } else { Read::Bad };
     };
     let length = end + 2;
-    let line = bytes.get(SIGNATURE.len()..end).and_then(|line| std::str::from_utf8(line).ok());
+    let line = bytes.get(SIGNATURE.len()..end).and_then(|line| core::str::from_utf8(line).ok());
     let Some(line) = line.filter(|_| length <= LONGEST) else { return Read::Bad };
-    let words: Vec<&str> = line.split(' ').collect();
-    match words[..] {
-        ["UNKNOWN", ..] => Read::Header(length, None),
-        [family, client, destination, from, to] => {
-            match (socket(family, client, from), socket(family, destination, to)) {
-                (Some(client), Some(destination)) => Read::Header(length, Some((client, destination))),
-                (Some(_) | None, _) => Read::Bad,
-            }
-        }
-        _ => Read::Bad,
+    let mut words = line.split(' ');
+    let mut word = || words.next().unwrap_or_default();
+    let family = word();
+    if family == "UNKNOWN" {
+        return Read::Header(length, None);
+    }
+    let (client, destination, from, to) = (word(), word(), word(), word());
+    match (socket(family, client, from), socket(family, destination, to), words.next()) {
+        (Some(client), Some(destination), None) => Read::Header(length, Some((client, destination))),
+        (_, _, _) => Read::Bad,
     }
 }
 

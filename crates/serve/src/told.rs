@@ -1,0 +1,74 @@
+//! Endpoints that were told, in whatever way: one room for all who hear of them. The latest word on a bridge counts,
+//! since each says where the client is at that moment.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::Error;
+use crate::bell::Bell;
+
+/// What is known of each bridge's other end.
+///
+/// What is to be kept over a restart are the endpoints, so that carriers work before they are told again.
+#[derive(Debug)]
+pub struct Endpoints {
+    bell: Bell,
+    known: Mutex<BTreeMap<String, Known>>,
+}
+
+/// What is known of one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Known {
+    /// Where it is.
+    pub endpoint: IpAddr,
+    /// Unix time in seconds when that was last told, in this process.
+    pub told_at: Option<u64>,
+}
+
+impl Endpoints {
+    /// Begins with those that are known from before.
+    ///
+    /// # Errors
+    /// The kernel refuses a descriptor.
+    pub fn new(known: impl IntoIterator<Item = (String, IpAddr)>) -> Result<Endpoints, Error> {
+        let known = known.into_iter().map(|(bridge, endpoint)| (bridge, Known { endpoint, told_at: None }));
+        Ok(Endpoints { bell: Bell::new()?, known: Mutex::new(known.collect()) })
+    }
+
+    /// Can be read from when an endpoint has changed since all were last asked for.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.bell.fd()
+    }
+
+    /// The endpoint of each bridge that has one: told last, or known from before.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<String, IpAddr> {
+        self.bell.hush();
+        self.lock().iter().map(|(bridge, known)| (bridge.clone(), known.endpoint)).collect()
+    }
+
+    /// What is known of one bridge.
+    #[must_use]
+    pub fn of(&self, bridge: &str) -> Option<Known> {
+        self.lock().get(bridge).copied()
+    }
+
+    /// It was told; whether it is another one than before.
+    pub(crate) fn learn(&self, bridge: &str, endpoint: IpAddr) -> bool {
+        let told_at = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs());
+        let before = self.lock().insert(bridge.into(), Known { endpoint, told_at });
+        let changed = before.map(|known| known.endpoint) != Some(endpoint);
+        if changed {
+            self.bell.ring();
+        }
+        changed
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
