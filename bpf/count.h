@@ -3,6 +3,7 @@
 #pragma once
 
 #include "config.h"
+#include "traffic.h"
 
 /* Why a packet is left to the slow path. */
 enum slow {
@@ -10,14 +11,8 @@ enum slow {
 #include "slow.h"
 #undef SLOW
 	SLOW_REASONS,
-	/* Counters that there is room for: a power of two. */
-	SLOW_ROOM = 16,
 };
 _Static_assert(SLOW_REASONS <= SLOW_ROOM, "a counter for each reason");
-
-struct traffic {
-	__u64 packets, bytes, passes;
-};
 
 /* The loader has the same structure. */
 struct counts {
@@ -37,19 +32,9 @@ struct {
 	MAP_TYPE(value, struct counts);
 } COUNTS SECTION(".maps");
 
-/* Packets as a wire would see them, bytes with the headers of a super-packet once. */
-INLINE void count(struct traffic *traffic, __u32 packets, __u32 bytes)
-{
-	traffic->packets += packets ? packets : 1;
-	traffic->bytes += bytes;
-	traffic->passes += 1;
-}
-
 INLINE void count_slow(struct counts *counts, __u64 reason)
 {
-	/* Linux 6.1's verifier does not follow a comparison of 32 bits; the compiler would leave the mask out. */
-	asm volatile("%0 &= %1" : "+r"(reason) : "i"(SLOW_ROOM - 1));
-	counts->slow[reason]++;
+	count_reason(counts->slow, reason);
 }
 
 /* SplitMix64's finalizer. */

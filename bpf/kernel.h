@@ -17,7 +17,7 @@ typedef __u8 bool;
 /* Maps in the manner of libbpf: types and numbers that the loader reads from BTF. */
 #define MAP_NUMBER(name, value) int(*name)[value]
 #define MAP_TYPE(name, type) typeof(type) *name
-enum { MAP_HASH = 1, MAP_PERCPU_ARRAY = 6 };
+enum { MAP_HASH = 1, MAP_ARRAY = 2, MAP_PERCPU_ARRAY = 6 };
 
 /* The beginning of `struct __sk_buff` of linux/bpf.h. */
 struct __sk_buff {

@@ -11,12 +11,15 @@ fn main() -> Result<(), String> {
     let out = PathBuf::from(variable("OUT_DIR")?);
     println!("cargo:rerun-if-changed={}", sources.display());
     println!("cargo:rerun-if-env-changed=CLANG");
-    reasons(&sources.join("slow.def"), &out)?;
-    compile(&sources.join("tun_egress.c"), &out)
+    reasons("SLOW", &sources.join("slow.def"), &out)?;
+    reasons("SLOW_CARRIER", &sources.join("slow_carrier.def"), &out)?;
+    ["tun_egress", "carrier_egress", "uplink_ingress"]
+        .iter()
+        .try_for_each(|name| compile(name, &sources, &out))
 }
 
 /// Each line: `NAME "name" "A sentence."`, as an enumerator for C and a pair for Rust, in the same order.
-fn reasons(from: &Path, out: &Path) -> Result<(), String> {
+fn reasons(constant: &str, from: &Path, out: &Path) -> Result<(), String> {
     let text = fs::read_to_string(from).map_err(|why| format!("{}: {why}", from.display()))?;
     let (mut c, mut pairs) = (String::new(), String::new());
     for line in text.lines() {
@@ -29,13 +32,15 @@ fn reasons(from: &Path, out: &Path) -> Result<(), String> {
     let count = text.lines().count();
     let rust = format!(
         "/// Why a packet was left to the slow path: a name for counters, output and manual, and a sentence.\n\
-         pub const SLOW: [(&str, &str); {count}] = [\n{pairs}];\n"
+         pub const {constant}: [(&str, &str); {count}] = [\n{pairs}];\n"
     );
-    write(&out.join("slow.h"), &c)?;
-    write(&out.join("slow.rs"), &rust)
+    let name = constant.to_lowercase();
+    write(&out.join(&name).with_extension("h"), &c)?;
+    write(&out.join(&name).with_extension("rs"), &rust)
 }
 
-fn compile(source: &Path, out: &Path) -> Result<(), String> {
+fn compile(name: &str, sources: &Path, out: &Path) -> Result<(), String> {
+    let source = sources.join(name).with_extension("c");
     let clang = env::var("CLANG").unwrap_or_else(|_| "clang".into());
     let target = match variable("CARGO_CFG_TARGET_ENDIAN")?.as_str() {
         "big" => "bpfeb",
@@ -43,10 +48,9 @@ fn compile(source: &Path, out: &Path) -> Result<(), String> {
     };
     let mut command = Command::new(&clang);
     command.args(["-target", target, "-mcpu=v3", "-O2", "-g", "-Wall", "-Wextra", "-Werror"]);
-    command.arg("-I").arg(out).arg("-c").arg(source).arg("-o").arg(out.join("tun_egress.o"));
+    command.arg("-I").arg(out).arg("-c").arg(&source).arg("-o").arg(out.join(name).with_extension("o"));
     // The folder that one builds in is nothing that a program should carry.
-    let folder = source.parent().unwrap_or(source);
-    command.arg(format!("-ffile-prefix-map={}=bpf", folder.display()));
+    command.arg(format!("-ffile-prefix-map={}=bpf", sources.display()));
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{clang} can't compile {} ({status}): see above", source.display())),

@@ -61,7 +61,20 @@ impl Straddle {
     /// # Errors
     /// When the file cannot be written.
     pub fn borrow(world: &World, exe: &Path, carrier: Carrier) -> Result<Straddle, LabError> {
-        Straddle::with_config(world, exe, &config(carrier))
+        Straddle::borrow_by(world, exe, carrier, "auto")
+    }
+
+    /// The same with this word for `fast-path` at both ends.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn borrow_by(
+        world: &World,
+        exe: &Path,
+        carrier: Carrier,
+        fast_path: &str,
+    ) -> Result<Straddle, LabError> {
+        Straddle::with_config(world, exe, &config(carrier, fast_path))
     }
 
     /// Writes a file of one's own.
@@ -220,18 +233,21 @@ impl Installed<'_> {
     }
 }
 
-/// The file, as a user would write it.
-fn config(carrier: Carrier) -> String {
+/// The file of a `borrow`, as a user would write it, with this word for `fast-path` at both ends.
+#[must_use]
+pub fn config(carrier: Carrier, fast_path: &str) -> String {
     format!(
         r#"[host.lender]
 uplink = "eth0"
 ipv4 = "192.0.2.158/24"
 gateway4 = "192.0.2.1"
 ipv6 = "2001:db8:aefc::2"
+fast-path = "{fast_path}"
 
 [host.borrower]
 uplink = "eth0"
 ipv6 = "2001:db8:eec0::2"
+fast-path = "{fast_path}"
 
 [[borrow]]
 address = "192.0.2.158"

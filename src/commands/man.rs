@@ -85,6 +85,10 @@ fn reasons(out: &mut dyn Write) -> io::Result<()> {
     for (name, sentence) in straddle_kernel::fast::SLOW {
         writeln!(out, ".TP\n\\fB{name}\\fR\n{sentence}")?;
     }
+    writeln!(out, ".SS \"By a carrier's fast path\"\nThese are not dropped, but left to the slow path.")?;
+    for (name, sentence) in straddle_kernel::fast::SLOW_CARRIER {
+        writeln!(out, ".TP\n\\fB{name}\\fR\n{sentence}")?;
+    }
     writeln!(out, ".SS \"By a relay\"\nHow connections, and the sessions of UDP clients, end.")?;
     for reason in straddle_serve::relay::Reason::ALL {
         writeln!(out, ".TP\n\\fB{}\\fR\n{}", reason.name(), reason.describe())?;

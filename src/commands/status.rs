@@ -4,7 +4,7 @@ use straddle_intent::object::{Object, Verdict, Wanted};
 use straddle_intent::plan::{Bridge, Plan, Via};
 use straddle_intent::step::Step;
 use straddle_kernel::Counters;
-use straddle_kernel::fast::Counts;
+use straddle_kernel::fast::{Carried, Counts};
 
 use crate::cli::{Exit, Place};
 use crate::complaint::Complaint;
@@ -24,10 +24,12 @@ pub(crate) struct Status {
     pub(crate) service: Option<Service>,
     /// What the kernel's own devices have carried, by device.
     pub(crate) devices: Vec<(String, Counters)>,
-    /// What the kernel's programs have counted, by device.
+    /// What the kernel's programs have counted for translators, by device.
     pub(crate) fast: Vec<(String, Counts)>,
     /// What rules of ours have dropped, by bridge.
     dropped: Vec<(String, u64)>,
+    /// What they have counted for carriers, by device.
+    pub(crate) carried: Vec<(String, Carried)>,
 }
 
 /// Whether a relay does not listen where it should.
@@ -59,8 +61,8 @@ pub(crate) fn status(place: &Place, json: bool) -> Ended {
     let mut devices = site.kernel.counters(&names)?;
     let dropped = dropped(&look.plan, &site.kernel.counted()?);
     refused(&mut devices, &look.plan, &dropped);
-    let fast = fast(&mut site, &look);
-    let status = Status { look, left, service: ask(&place.runtime_dir), devices, fast, dropped };
+    let (fast, carried) = (fast(&mut site, &look), carried(&mut site, &look));
+    let status = Status { look, left, service: ask(&place.runtime_dir), devices, fast, carried, dropped };
     if json {
         say::result(&(render::status_json(&status) + "\n"))?;
     } else {
@@ -84,9 +86,22 @@ fn unread(place: &Place, json: bool, complaint: Complaint) -> Ended {
 /// Whoever may not ask sees the rest.
 fn fast(site: &mut Site, look: &Look) -> Vec<(String, Counts)> {
     let mut counted = Vec::new();
-    for program in &look.live.fast {
-        if let Ok(Some(counts)) = site.kernel.fast(&program.dev) {
-            counted.push((program.dev.clone(), counts));
+    for bridge in &look.plan.bridges {
+        let Via::Translator(translator) = &bridge.via else { continue };
+        if let Ok(Some(counts)) = site.kernel.fast(&translator.device) {
+            counted.push((translator.device.clone(), counts));
+        }
+    }
+    counted
+}
+
+/// The same of carriers that are tun.
+fn carried(site: &mut Site, look: &Look) -> Vec<(String, Carried)> {
+    let mut counted = Vec::new();
+    for bridge in look.plan.served() {
+        let Via::Carrier(carrier) = &bridge.via else { continue };
+        if let Ok(Some(counts)) = site.kernel.carried(&carrier.device, &carrier.uplink) {
+            counted.push((carrier.device.clone(), counts));
         }
     }
     counted
@@ -158,6 +173,17 @@ impl Status {
     /// What our rules have kept from a translator: sources that lie behind itself.
     pub(crate) fn false_sources(&self, bridge: &Bridge) -> u64 {
         self.dropped.iter().filter(|(name, _)| *name == bridge.name).map(|(_, packets)| packets).sum()
+    }
+
+    /// What the kernel's programs have counted for a bridge's carrier.
+    pub(crate) fn carried(&self, bridge: &Bridge) -> Option<&Carried> {
+        let found = self.carried.iter().find(|(device, _)| Some(device.as_str()) == bridge.device());
+        found.map(|(_, counts)| counts)
+    }
+
+    /// Whether anything crosses a bridge without a process.
+    pub(crate) fn has_fast(&self) -> bool {
+        !self.fast.is_empty() || !self.carried.is_empty()
     }
 
     /// What was told or heard of a bridge's endpoint.

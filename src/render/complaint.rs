@@ -161,7 +161,7 @@ fn help_for(failure: &Error) -> &'static str {
             "`straddle down` takes back what can be told, and keeps the file as journal.unreadable"
         }
         Error::Program(_) => {
-            "write fast-path = \"off\" for that bridge: all its packets then go the slow path"
+            "write fast-path = \"off\" for that bridge, or that host's carriers: all packets then go the slow path"
         }
         Error::Nft(_) => "is nft installed, and is this root? `straddle plan` shows the rules",
         Error::Netlink { .. } | Error::NoDevice(_) | Error::Busy(_) => {

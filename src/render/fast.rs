@@ -1,8 +1,8 @@
 //! The fast path in words.
 
 use serde_json::Value;
-use straddle_intent::plan::Translator;
-use straddle_kernel::fast::{Counts, SLOW, Traffic};
+use straddle_intent::plan::{Carrier, Translator};
+use straddle_kernel::fast::{Carried, Counts, SLOW, SLOW_CARRIER, Traffic};
 
 use super::folded;
 use super::status::bytes;
@@ -38,6 +38,46 @@ pub(super) fn status(translator: &Translator, fast: Option<&Counts>, slow: Optio
     }
     if let Some(lost @ 1..) = fast.map(|fast| fast.lost) {
         out += &folded("  ", 4, &format!("lost {lost}: packets ended in the kernel's program"));
+    }
+    out
+}
+
+/// Where a carrier has one, in one sentence; none for the kernel's own device, which needs none.
+pub(super) fn carrier(carrier: &Carrier) -> Option<String> {
+    let slow = carrier.slow.as_ref()?;
+    let way = |why: &Option<String>, does: &str, doing: &str| match why {
+        None => format!("the kernel {does} plain packets by itself"),
+        Some(why) => format!("none for {doing}: {}", why.trim_end()),
+    };
+    if slow.outward == slow.inward {
+        return Some(way(&slow.outward, "carries", "either way"));
+    }
+    let outward = way(&slow.outward, "encapsulates", "what goes out");
+    Some(format!("{outward}; {}", way(&slow.inward, "decapsulates", "what comes in")))
+}
+
+/// What went fast and what slow, and why slow.
+pub(super) fn carried(ends: &Carrier, fast: Option<&Carried>, slow: Option<&Value>) -> String {
+    let Some(path) = carrier(ends) else { return String::new() };
+    let mut out = folded("  fast path:", 4, &path);
+    let Some(fast) = fast else { return out };
+    let ways = [
+        ("out", &fast.outward, &fast.slow_outward, ["packets_out", "bytes_out"]),
+        ("in", &fast.inward, &fast.slow_inward, ["packets_in", "bytes_in"]),
+    ];
+    for (way, Traffic { packets, bytes, .. }, reasons, keys) in ways {
+        let by_kernel = traffic("fast", *packets, *bytes);
+        let by_us = slow.map(|slow| keys.map(|key| slow[key].as_u64().unwrap_or(0)));
+        let by_us = by_us.map(|[packets, bytes]| format!("; {}", traffic("slow", packets, bytes)));
+        out += &folded("  ", 4, &format!("{way}: {by_kernel}{}", by_us.unwrap_or_default()));
+        for (name, count) in reasons {
+            let meaning = SLOW_CARRIER.iter().find(|(known, _)| known == name).map(|(_, meaning)| *meaning);
+            let line = format!("{way}: slow for {name} {count}: {}", meaning.unwrap_or_default());
+            out += &folded("  ", 4, &line);
+        }
+    }
+    if fast.lost > 0 {
+        out += &folded("  ", 4, &format!("lost {}: packets ended in the kernel's programs", fast.lost));
     }
     out
 }

@@ -88,6 +88,7 @@ fn carrier(carrier: &Carrier) -> String {
     };
     out += &folded("          ", 10, &make);
     out += &folded("  MTU     ", 10, &carrier.mtu.to_string());
+    out += &fast::carrier(carrier).map(|path| folded("  fast    ", 10, &path)).unwrap_or_default();
     out
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn status(status: &Status) -> String {
     out += &match service {
         Some(service) => format!("served by `straddle run`, pid {}\n", service.pid),
         None if plan.needs_serving() => {
-            let left = if status.fast.is_empty() { "nothing" } else { "only what the fast path takes" };
+            let left = if status.has_fast() { "only what the fast path takes" } else { "nothing" };
             let text =
                 format!("not served: no `straddle run` answers on this host; {left} crosses its bridges");
             folded("", 2, &text).replacen("not served", &bad("not served"), 1)
@@ -39,7 +39,11 @@ pub(crate) fn status(status: &Status) -> String {
         };
         out += &format!("\n{}  {word}{}\n", headed(&bridge.name, &bridge.part), mtu(bridge));
         match (&bridge.via, status.counters(bridge)) {
-            (Via::Carrier(carrier), Some(counted)) => out += &counters(&counted, carrier.mtu.value),
+            (Via::Carrier(carrier), counted) => {
+                let by_us = counted.as_ref();
+                out += &by_us.map(|counted| counters(counted, carrier.mtu.value)).unwrap_or_default();
+                out += &fast::carried(carrier, status.carried(bridge), by_us);
+            }
             (Via::Translator(translator), counted) => {
                 out += &fast::status(translator, status.fast(bridge), counted.as_ref());
                 out += &counted.map(|counted| translated(translator, &counted)).unwrap_or_default();
@@ -55,7 +59,6 @@ pub(crate) fn status(status: &Status) -> String {
                 let lines = routes.routes.iter().chain(&routes.waits);
                 out += &lines.map(|line| folded("  ", 4, line)).collect::<String>();
             }
-            (Via::Carrier(_), None) => {}
         }
         if let Some(update) = status.update(bridge) {
             out += &self::update(update);
@@ -277,7 +280,9 @@ pub(crate) fn status_json(status: &Status) -> String {
         .iter()
         .map(|bridge| {
             let counters = status.counters(bridge);
-            let (fast, update) = (status.fast(bridge), status.update(bridge));
+            let translated = status.fast(bridge).map(|counts| json!(counts));
+            let fast = translated.or_else(|| status.carried(bridge).map(|counts| json!(counts)));
+            let update = status.update(bridge);
             json!({
                 "bridge": bridge,
                 "in_step": status.left.is_empty(),

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
@@ -22,16 +22,16 @@ use crate::{exe, same, turn};
 
 /// More than what can be on its way when something changes, in bytes.
 const MUCH: u64 = 20_000_000;
-const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 /// Bytes that flow from the client to the server.
-struct Flow<'a> {
+pub(crate) struct Flow<'a> {
     arrived: &'a AtomicU64,
 }
 
 impl Flow<'_> {
     /// Waits until much more has arrived.
-    fn goes_on(&self, when: &str) -> Result<(), LabError> {
+    pub(crate) fn goes_on(&self, when: &str) -> Result<(), LabError> {
         let before = self.arrived.load(Relaxed);
         wait::until(&format!("bytes to arrive {when}"), LIMIT, || {
             (self.arrived.load(Relaxed) > before + MUCH).then_some(())
@@ -44,15 +44,16 @@ fn byte(at: u64) -> u8 {
     (at % 251) as u8
 }
 
-/// Does `work` while bytes flow; each must arrive in its place.
-fn while_bytes_flow(
-    world: &DataCentre,
+/// Does `work` while bytes flow between two hosts; each must arrive in its place.
+pub(crate) fn while_bytes_flow(
+    (client, server): (&Host, &Host),
+    to: IpAddr,
     work: impl FnOnce(&Flow<'_>) -> Result<(), LabError>,
 ) -> Result<(), LabError> {
-    let listener = world.server.inside(|| TcpListener::bind("[::]:0"))?.unwrap();
+    let listener = server.inside(|| TcpListener::bind("[::]:0"))?.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let target = (DataCentre::SERVER, port).into();
-    let mut sender = world.client.inside(|| TcpStream::connect_timeout(&target, LIMIT))?.unwrap();
+    let target = (to, port).into();
+    let mut sender = client.inside(|| TcpStream::connect_timeout(&target, LIMIT))?.unwrap();
     let (mut receiver, _) = listener.accept().unwrap();
     sender.set_write_timeout(Some(LIMIT)).unwrap();
     receiver.set_read_timeout(Some(LIMIT)).unwrap();
@@ -142,7 +143,7 @@ fn bytes_flow_on_when_their_process_is_killed() -> Result<(), LabError> {
     let its_maps = maps(&world.gate, first)?;
     let won = state.difference(&HostState::read(&world.gate)?);
     assert!(won.iter().any(|line| line.starts_with("+ filter: ")), "the filter is looked at: {won:#?}");
-    while_bytes_flow(&world, |flow| {
+    while_bytes_flow((&world.client, &world.server), DataCentre::SERVER.into(), |flow| {
         flow.goes_on("with both")?;
         // Dropped is killed.
         drop(running);
@@ -172,7 +173,7 @@ fn the_two_paths_change_places_while_bytes_flow() -> Result<(), LabError> {
     let straddle = write("auto")?;
     let gate = straddle.on(&world.gate);
     let running = gate.run()?;
-    while_bytes_flow(&world, |flow| {
+    while_bytes_flow((&world.client, &world.server), DataCentre::SERVER.into(), |flow| {
         flow.goes_on("fast")?;
         let (fast, slow) = translated(&gate)?;
         assert!(fast > 99 * slow, "{fast} packets went fast and {slow} slow");

@@ -16,6 +16,7 @@ mod crash;
 mod deal;
 mod doctor;
 mod fast;
+mod fast_carrier;
 mod foreign;
 mod guard;
 #[path = "../common/idle.rs"]

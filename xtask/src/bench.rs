@@ -1,8 +1,9 @@
 //! `make bench`: the same bytes over the same namespaces by several ways, in turn.
-//! `cargo xtask bench [borrow | translate | relay | tunnel6] [ROUNDS]` measures one part, or as often as told.
+//! `cargo xtask bench [borrow | carrier | translate | relay | tunnel6] [ROUNDS]` measures one part, or as often as told.
 
 mod borrow;
 mod callers;
+mod carrier;
 mod iperf;
 mod jool;
 mod relay;
@@ -27,6 +28,8 @@ pub fn bench() -> Done {
         "" => {
             borrow::bench(rounds)?;
             println!();
+            carrier::bench(rounds)?;
+            println!();
             translate::bench(rounds)?;
             println!();
             relay::bench(rounds)?;
@@ -34,10 +37,11 @@ pub fn bench() -> Done {
             tunnel6::bench(rounds)
         }
         "borrow" => borrow::bench(rounds),
+        "carrier" => carrier::bench(rounds),
         "translate" => translate::bench(rounds),
         "relay" => relay::bench(rounds),
         "tunnel6" => tunnel6::bench(rounds),
-        _ => Err("usage: cargo xtask bench [borrow | translate | relay | tunnel6] [ROUNDS]".into()),
+        _ => Err("usage: cargo xtask bench [borrow | carrier | translate | relay | tunnel6] [ROUNDS]".into()),
     }
 }
 

@@ -10,7 +10,7 @@ use straddle_encap::Kind;
 use crate::config::{Diagnostic, Spanned};
 use crate::model::{Address6, BackendChoice, Borrow, FastChoice, Host, Model, Prefix64};
 use crate::object::{Link, Origin};
-use crate::plan::{Offers, kind_word, present, rooms};
+use crate::plan::{Backend, Make, Offers, kind_word, present, rooms};
 use crate::snapshot::Snapshot;
 
 /// Why this host was not recognised.
@@ -61,6 +61,7 @@ pub fn check(model: &Model, host: &Host, live: &Snapshot, offers: &Offers) -> Ve
     let mut found = Vec::new();
     found.extend(kernel_lacks(model, host, offers));
     found.extend(no_fast_path(model, host, offers));
+    found.extend(no_fast_carrier(model, host, offers));
     found.extend(not_here(host, live));
     found.extend(no_room(model, host, live));
     found.extend(own_address(model, host, live));
@@ -187,6 +188,15 @@ fn needed(net: Ipv6Net, live: &Snapshot) -> Option<String> {
 /// The file wants the kernel's device where the kernel has none.
 fn kernel_lacks(model: &Model, host: &Host, offers: &Offers) -> Option<Diagnostic> {
     let choice = host.backend.as_ref().filter(|choice| choice.value == BackendChoice::Kernel)?;
+    let mut kinds = kinds(model, host).into_iter().filter(|kind| offers.knows(*kind));
+    let (kind, why) = kinds.find_map(|kind| offers.refusal(kind).map(|why| (kind, why)))?;
+    let message = format!("this kernel has no {}: {why}", kind_word(kind));
+    let help = "write \"auto\" or \"tun\", or load the module (modprobe ip6_gre, ip6_tunnel or sit)";
+    Some(Diagnostic::new(choice.span.clone(), message, help))
+}
+
+/// The carriers that end here.
+fn kinds(model: &Model, host: &Host) -> Vec<Kind> {
     let ends_here = |borrow: &&Borrow| [&borrow.lender.host, &borrow.borrower.host].contains(&&host.name);
     let published = model
         .publishes
@@ -199,12 +209,29 @@ fn kernel_lacks(model: &Model, host: &Host, offers: &Offers) -> Option<Diagnosti
         .filter(|tunnel| [&tunnel.server.host, &tunnel.client.host].contains(&&host.name))
         .map(|_| Kind::Sit);
     let borrowed = model.borrows.iter().filter(ends_here).map(|borrow| borrow.kind);
-    let kinds = borrowed.chain(published).chain(tunnelled);
-    let kinds = kinds.filter(|kind| offers.knows(*kind));
-    let (kind, why) = kinds.into_iter().find_map(|kind| offers.refusal(kind).map(|why| (kind, why)))?;
-    let message = format!("this kernel has no {}: {why}", kind_word(kind));
-    let help = "write \"auto\" or \"tun\", or load the module (modprobe ip6_gre, ip6_tunnel or sit)";
-    Some(Diagnostic::new(choice.span.clone(), message, help))
+    borrowed.chain(published).chain(tunnelled).collect()
+}
+
+/// The file wants the fast path for carriers where the kernel has none, or where none of ours would do.
+fn no_fast_carrier(model: &Model, host: &Host, offers: &Offers) -> Option<Diagnostic> {
+    let choice = host.fast_path.as_ref().filter(|choice| choice.value == FastChoice::Require)?;
+    let tun = |kind: &Kind| Backend::choose(model, &host.name, *kind, offers).make == Make::Tun;
+    let served: Vec<Kind> = kinds(model, host).into_iter().filter(tun).collect();
+    let help = "write \"auto\": what the kernel does not carry goes the slow path";
+    let refused = |word: &str| offers.0.get(word).cloned().flatten();
+    let lacks = |what: &str, why: String| {
+        let message = format!("this kernel's programs can't {what} packets: {why}");
+        Diagnostic::new(choice.span.clone(), message, help)
+    };
+    if served.is_empty() {
+        return None;
+    }
+    if served.contains(&Kind::Sit) && model.tunnels6.iter().any(|tunnel| tunnel.server.host == host.name) {
+        let message = "the tunnels to all clients share a device, which has no fast path";
+        return Some(Diagnostic::new(choice.span.clone(), message, help));
+    }
+    let outward = refused(Offers::FAST_OUTWARD).map(|why| lacks("encapsulate", why));
+    outward.or_else(|| refused(Offers::FAST_INWARD).map(|why| lacks("decapsulate", why)))
 }
 
 /// The file wants the fast path where the kernel has none.

@@ -24,7 +24,7 @@ pub struct Snapshot {
     pub neighbours: Vec<Neighbour>,
     /// The comments of the rules in the nft table that bears our name, if there is one.
     pub filter: Option<Vec<String>>,
-    /// The programs of ours in front of devices.
+    /// The programs of ours at devices.
     pub fast: Vec<FastPath>,
     /// Others' nft chains that drop what they don't accept of passing packets, as `nft list chain` takes them.
     pub barriers: Vec<String>,
@@ -71,7 +71,7 @@ impl Snapshot {
         self.addresses.retain(|address| address.dev != dev);
         self.routes.retain(|route| !route.leaves_by(dev));
         self.neighbours.retain(|neighbour| neighbour.dev != dev);
-        self.fast.retain(|fast| fast.dev != dev);
+        self.fast.retain(|fast| fast.dev != dev && fast.serves() != dev);
         self.sysctls.retain(|key, _| key.device() != Some(dev));
     }
 

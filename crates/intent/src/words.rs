@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::object::{
-    Address, Chain, Displaced, FastPath, FilterRule, Format, Link, LinkKind, MAIN, Neighbour, NeighbourKind,
-    Object, Origin, Route, RouteKind, Rule, Selector, Tunnel,
+    Address, Chain, Displaced, FastPath, FilterRule, Format, Hook, Link, LinkKind, MAIN, Neighbour,
+    NeighbourKind, Object, Origin, Route, RouteKind, Rule, Selector, Tunnel,
 };
 use crate::step::Step;
 
@@ -75,7 +75,7 @@ fn added(object: &Object) -> Vec<String> {
             lines.extend(filter.rules.iter().map(filter_rule));
             lines
         }
-        Object::FastPath(fast) => vec![format!("tc filter add {}", fast_path(fast))],
+        Object::FastPath(fast) => vec![format!("{} {}", fast_verbs(fast)[0], fast_path(fast))],
     }
 }
 
@@ -87,7 +87,7 @@ fn removed(object: &Object) -> String {
         Object::Rule(rule) => format!("{} rule del {}", ip(rule), self::rule(rule)),
         Object::Neighbour(neighbour) => format!("ip neigh del {}", self::neighbour(neighbour)),
         Object::Filter(_) => "nft delete table inet straddle".into(),
-        Object::FastPath(fast) => format!("tc filter del {}", fast_path(fast)),
+        Object::FastPath(fast) => format!("{} {}", fast_verbs(fast)[1], fast_path(fast)),
     }
 }
 
@@ -99,7 +99,7 @@ fn changed(to: &Object) -> Vec<String> {
         Object::Rule(rule) => vec![format!("{} rule add {}, delete the former", ip(rule), self::rule(rule))],
         Object::Neighbour(neighbour) => vec![format!("ip neigh replace {}", self::neighbour(neighbour))],
         Object::Filter(_) => added(to),
-        Object::FastPath(fast) => vec![format!("tc filter replace {}", fast_path(fast))],
+        Object::FastPath(fast) => vec![format!("{} {}", fast_verbs(fast)[2], fast_path(fast))],
     }
 }
 
@@ -241,8 +241,20 @@ fn neighbour(neighbour: &Neighbour) -> String {
     }
 }
 
+/// To add, delete and replace it.
+fn fast_verbs(fast: &FastPath) -> [&'static str; 3] {
+    match fast.hook {
+        Hook::Egress => ["tc filter add", "tc filter del", "tc filter replace"],
+        Hook::Ingress(_) => ["bpftool net attach", "bpftool net detach", "bpftool net attach"],
+    }
+}
+
 fn fast_path(fast: &FastPath) -> String {
-    format!("dev {} egress bpf straddle_fast direct-action", fast.dev)
+    let dev = &fast.dev;
+    match &fast.hook {
+        Hook::Egress => format!("dev {dev} egress bpf straddle_fast direct-action"),
+        Hook::Ingress(into) => format!("tcx_ingress name straddle_fast dev {dev} (for {into})"),
+    }
 }
 
 /// A rule without the bridge that it is for.

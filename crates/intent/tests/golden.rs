@@ -11,7 +11,7 @@ use straddle_intent::diff::{Conflict, diff};
 use straddle_intent::memory::Memory;
 use straddle_intent::model::{self, Model};
 use straddle_intent::object::Wanted;
-use straddle_intent::plan::{Endpoints, Facts, Offers, Plan, Via, plan};
+use straddle_intent::plan::{Endpoints, Facts, Offers, Plan, Slow, Via, plan};
 use straddle_intent::snapshot::Snapshot;
 use straddle_intent::step::Step;
 use straddle_intent::{site, words};
@@ -87,8 +87,16 @@ fn offers(case: &Path) -> Offers {
         let refusal = "Unknown device type".to_string();
         (word, (!has.lines().any(|line| line == word)).then_some(refusal))
     };
-    let words = ["ip6gre", "ip6tnl", "sit"].into_iter().chain(asked.then_some(Offers::FAST_PATH));
+    let fast = [Offers::FAST_PATH, Offers::FAST_OUTWARD, Offers::FAST_INWARD];
+    let words = ["ip6gre", "ip6tnl", "sit"].into_iter().chain(fast.into_iter().filter(|_| asked));
     Offers(words.map(one).collect())
+}
+
+/// Where a carrier's packets have a fast path.
+fn slow(slow: &Slow) -> String {
+    let way =
+        |why: &Option<String>| why.clone().map_or("fast path".into(), |why| format!("no fast path: {why}"));
+    format!("; out: {}; in: {}", way(&slow.outward), way(&slow.inward))
 }
 
 fn on_host(text: &str, model: &Model, facts: &Facts<'_>) -> Vec<(String, String)> {
@@ -109,8 +117,13 @@ fn on_host(text: &str, model: &Model, facts: &Facts<'_>) -> Vec<(String, String)
         .iter()
         .map(|b| match &b.via {
             Via::Carrier(carrier) => format!(
-                "{}: {}; MTU {}; {:?}, {}\n",
-                b.name, b.part, carrier.mtu, carrier.backend.make, carrier.backend.why
+                "{}: {}; MTU {}; {:?}, {}{}\n",
+                b.name,
+                b.part,
+                carrier.mtu,
+                carrier.backend.make,
+                carrier.backend.why,
+                carrier.slow.as_ref().filter(|_| offers.knows_fast()).map(slow).unwrap_or_default()
             ),
             Via::Translator(translator) => {
                 let (mtu4, mtu6) = (translator.config.mtu4, translator.config.mtu6);

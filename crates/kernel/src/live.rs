@@ -8,7 +8,7 @@ use straddle_intent::object::{
 use straddle_intent::snapshot::Snapshot;
 use straddle_intent::step::Step;
 
-use crate::fast::{self, Counts};
+use crate::fast::{self, Carried, Counts};
 use crate::netlink::conntrack::{self, Flow};
 use crate::netlink::counters::{self, Counters};
 use crate::netlink::{Names, Socket, address, link, neighbour, route, rule};
@@ -80,6 +80,15 @@ impl Live {
     pub fn fast(&mut self, dev: &str) -> Result<Option<Counts>, Error> {
         let names = self.names()?;
         fast::counts(&mut self.socket, dev, &names)
+    }
+
+    /// What a carrier's programs have counted, at its device and behind its uplink; none where there is neither.
+    ///
+    /// # Errors
+    /// When the kernel can't be asked.
+    pub fn carried(&mut self, dev: &str, uplink: &str) -> Result<Option<Carried>, Error> {
+        let names = self.names()?;
+        fast::carried(&mut self.socket, dev, uplink, &names)
     }
 
     fn names(&mut self) -> Result<Names, Error> {

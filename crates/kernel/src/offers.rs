@@ -33,6 +33,8 @@ fn ask() -> Result<Offers, Error> {
     };
     let mut offers: BTreeMap<_, _> = kinds.map(one).into_iter().collect();
     offers.insert(Offers::FAST_PATH, fast::refusal());
+    offers.insert(Offers::FAST_OUTWARD, fast::outward_refusal());
+    offers.insert(Offers::FAST_INWARD, fast::inward_refusal());
     Ok(Offers(offers))
 }
 

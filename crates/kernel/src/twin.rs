@@ -37,8 +37,8 @@ impl Twin {
             }
             // The kernel does not tell what a program was told, and one that was told nothing is none.
             Object::FastPath(fast) => {
-                state.fast.retain(|other| other.dev != fast.dev);
-                state.fast.extend(fast.tables.is_some().then(|| FastPath { tables: None, ..fast.clone() }));
+                state.fast.retain(|other| (&other.dev, &other.hook) != (&fast.dev, &fast.hook));
+                state.fast.extend(fast.task.is_some().then(|| FastPath { task: None, ..fast.clone() }));
             }
         }
     }
@@ -58,7 +58,7 @@ impl Twin {
                 state.addresses.retain(|a| !gone(&a.dev));
                 state.routes.retain(|r| !r.leaves_by(&link.name));
                 state.neighbours.retain(|n| !gone(&n.dev));
-                state.fast.retain(|f| !gone(&f.dev));
+                state.fast.retain(|f| !gone(&f.dev) && !gone(f.serves()));
                 state.sysctls.retain(|key, _| !key.device().is_some_and(gone));
             }
             Object::Address(_)

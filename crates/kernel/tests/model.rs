@@ -40,9 +40,11 @@ fn story(case: &Path) -> Option<Story> {
     let host = identify(&model, None, &start).ok()?;
     // Where something of ours is there already, `down` does not lead back to where the story begins.
     start.ours().is_empty().then_some(())?;
-    let why = (!case.join("kernel-has").exists()).then(|| "none here".to_string());
-    let words = ["ip6gre", "ip6tnl", "sit", Offers::FAST_PATH];
-    let offers = Offers(words.map(|word| (word, why.clone())).into_iter().collect());
+    let has = fs::read_to_string(case.join("kernel-has")).unwrap_or_default();
+    let why = |word| (!has.lines().any(|line| line == word)).then(|| "none here".to_string());
+    let fast = [Offers::FAST_PATH, Offers::FAST_OUTWARD, Offers::FAST_INWARD];
+    let words = ["ip6gre", "ip6tnl", "sit"].into_iter().chain(fast);
+    let offers = Offers(words.map(|word| (word, why(word))).collect());
     check(&model, host, &start, &offers).is_empty().then_some(())?;
     let host = host.name.clone();
     let told = fs::read_to_string(case.join("endpoints")).unwrap_or_default();

@@ -89,7 +89,7 @@ pub(crate) fn plain(world: &World) -> Result<(), LabError> {
     ))?;
     world.borrower.ip(&format!(
         "
-        address add {PLAIN}/128 dev lo
+        address add {PLAIN}/128 dev lo nodad
         route add 2001:db8:c11::/64 via 2001:db8:eec0::1 src {PLAIN}
         "
     ))

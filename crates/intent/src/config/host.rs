@@ -2,7 +2,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use crate::model::BackendChoice;
+use crate::model::{BackendChoice, FastChoice};
 
 use super::section::{Reader, Section};
 use super::update_url::{self, UpdateUrl};
@@ -25,6 +25,8 @@ pub struct Host {
     pub mtu: Option<Spanned<u32>>,
     /// Which make of a carrier ends here.
     pub carrier_backend: Option<Spanned<BackendChoice>>,
+    /// Whether the kernel carries plain packets of those that are tun.
+    pub fast_path: Option<Spanned<FastChoice>>,
     /// Networks that the hoster delivers on the uplink's link, beyond what its routes tell.
     pub on_link: Vec<Spanned<Ipv6Net>>,
     /// Which address neighbours there are answered from.
@@ -58,6 +60,7 @@ pub(super) const KEYS: &[&str] = &[
     "ipv6",
     "mtu",
     "carrier-backend",
+    "fast-path",
     "on-link",
     "neighbour-source",
     "update-url",
@@ -86,6 +89,7 @@ pub(super) fn read(reader: &mut Reader, name: String, section: &Section<'_>) -> 
         ipv6: section.optional(reader, "ipv6", value::ipv6),
         mtu: section.number(reader, "mtu", 1280..=65535),
         carrier_backend: section.choice(reader, "carrier-backend", BACKENDS),
+        fast_path: section.choice(reader, "fast-path", value::FAST_PATH),
         on_link: section.list(reader, "on-link", tunnel6::network),
         neighbour_source: section.choice(reader, "neighbour-source", SOURCES),
         update_url: section.optional(reader, "update-url", update_url::read),

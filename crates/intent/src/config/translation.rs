@@ -2,6 +2,7 @@ use straddle_xlat::{TrafficClass, UdpZeroChecksum};
 
 use super::Spanned;
 use super::section::{Reader, Section};
+use super::value;
 use crate::model::FastChoice;
 
 /// What every recipe with a translator lets one choose; the translator's default where it is left out.
@@ -25,9 +26,6 @@ const ZERO_CHECKSUM: &[(&str, UdpZeroChecksum)] = &[
     ("pass", UdpZeroChecksum::Pass),
 ];
 
-const FAST_PATH: &[(&str, FastChoice)] =
-    &[("auto", FastChoice::Auto), ("off", FastChoice::Off), ("require", FastChoice::Require)];
-
 pub(super) fn read(reader: &mut Reader, section: &Section<'_>) -> Translation {
     let class = section.number_or_word(reader, "traffic-class", 0..=255, "copy").map(|class| {
         let fixed = class.value.and_then(|number| u8::try_from(number).ok());
@@ -38,6 +36,6 @@ pub(super) fn read(reader: &mut Reader, section: &Section<'_>) -> Translation {
         udp_zero_checksum: section.choice(reader, "udp-zero-checksum", ZERO_CHECKSUM),
         mtu_plateaus: section.numbers(reader, "mtu-plateaus", 68..=65535),
         traffic_class: class,
-        fast_path: section.choice(reader, "fast-path", FAST_PATH),
+        fast_path: section.choice(reader, "fast-path", value::FAST_PATH),
     }
 }

@@ -5,7 +5,13 @@ use std::str::FromStr;
 
 use ipnet::Ipv4Net;
 
+use crate::model::FastChoice;
+
 use super::section::suggestion;
+
+/// The words of `fast-path`.
+pub(super) const FAST_PATH: &[(&str, FastChoice)] =
+    &[("auto", FastChoice::Auto), ("off", FastChoice::Off), ("require", FastChoice::Require)];
 
 /// What is wrong with a value, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]

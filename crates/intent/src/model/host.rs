@@ -6,6 +6,8 @@ use serde::Serialize;
 
 use crate::config::{self, Config, Diagnostic, SourceWord, Spanned, suggestion};
 
+use super::FastChoice;
+
 /// Which make of a carrier a host uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BackendChoice {
@@ -31,6 +33,8 @@ pub struct Host {
     pub ipv6: Option<Spanned<Ipv6Addr>>,
     /// Which make of a carrier, and where the file says so.
     pub backend: Option<Spanned<BackendChoice>>,
+    /// Whether the kernel carries plain packets of carriers that are tun, and where the file says so.
+    pub fast_path: Option<Spanned<FastChoice>>,
     /// Networks that are delivered on the uplink's link, beyond what its routes tell.
     pub on_link: Vec<Ipv6Net>,
     /// Which address neighbours there are answered from.
@@ -58,6 +62,7 @@ impl Host {
             ipv4: host.ipv4.iter().map(|net| net.value).collect(),
             ipv6: host.ipv6.clone(),
             backend: host.carrier_backend.clone(),
+            fast_path: host.fast_path.clone(),
             on_link: host.on_link.iter().map(|net| net.value).collect(),
             neighbour_source: source(host),
         })

@@ -2,7 +2,7 @@ use straddle_xlat::{Config, TrafficClass, UdpZeroChecksum};
 
 use crate::config::{self, Spanned};
 
-/// Whether the kernel translates plain packets (the fast path).
+/// Whether the kernel translates or carries plain packets (the fast path).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FastChoice {
     /// Where this kernel can.

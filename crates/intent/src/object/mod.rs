@@ -13,7 +13,7 @@ mod sysctl;
 
 pub use address::Address;
 pub use displaced::Displaced;
-pub use fast_path::{FastPath, Tables, digest};
+pub use fast_path::{Ends, FastPath, Hook, Tables, Task, digest};
 pub use filter::{Chain, Diversion, Filter, FilterRule, MARK, MAX_COMMENT, Match, Verdict};
 pub use link::{Format, Link, LinkKind, Tunnel};
 pub use neighbour::{LinkAddress, Neighbour, NeighbourKind};
@@ -56,7 +56,7 @@ pub enum Object {
     Neighbour(Neighbour),
     /// Our nft table as a whole.
     Filter(Filter),
-    /// A program in front of a translator.
+    /// A program of the fast path.
     FastPath(FastPath),
 }
 
@@ -75,8 +75,8 @@ pub enum Key {
     Neighbour(String, IpAddr, bool),
     /// There is one table of ours.
     Filter,
-    /// The program in front of a device.
-    FastPath(String),
+    /// The program at a device, and where there.
+    FastPath(String, Hook),
     /// A sysctl.
     Sysctl(SysctlKey),
     /// An address that no device may have.
@@ -93,7 +93,7 @@ impl Object {
             Object::Rule(rule) => Key::Rule(rule.priority, rule.selector.clone()),
             Object::Neighbour(n) => Key::Neighbour(n.dev.clone(), n.address, n.kind == NeighbourKind::Proxy),
             Object::Filter(_) => Key::Filter,
-            Object::FastPath(fast) => Key::FastPath(fast.dev.clone()),
+            Object::FastPath(fast) => Key::FastPath(fast.dev.clone(), fast.hook.clone()),
         }
     }
 

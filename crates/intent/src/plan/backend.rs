@@ -11,8 +11,8 @@ use crate::object::{Format, Link, LinkKind, Tunnel};
 use super::kind_word;
 
 /// What the kernel answers when asked for a tunnel device of each kind, by the word of `ip link add
-/// type`: nothing where it makes one, else its own words. And whether it takes the program of the fast path, by
-/// [`Offers::FAST_PATH`].
+/// type`: nothing where it makes one, else its own words. And whether it takes the programs of the fast path, by
+/// [`Offers::FAST_PATH`] and the two words after it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offers(pub BTreeMap<&'static str, Option<String>>);
 
@@ -36,17 +36,21 @@ pub enum Make {
 }
 
 impl Offers {
-    /// The word for the fast path's program.
+    /// The word for a translator's program.
     pub const FAST_PATH: &'static str = "fast-path";
+    /// The word for a carrier's program that encapsulates.
+    pub const FAST_OUTWARD: &'static str = "fast-outward";
+    /// The word for one that decapsulates.
+    pub const FAST_INWARD: &'static str = "fast-inward";
 
     /// Whether the kernel was asked for the fast path.
     pub fn knows_fast(&self) -> bool {
         self.0.contains_key(Self::FAST_PATH)
     }
 
-    /// Why the kernel has no fast path for us; none when it has.
-    pub fn fast_refusal(&self) -> Option<String> {
-        match self.0.get(Self::FAST_PATH) {
+    /// Why the kernel does not take this program of the fast path; none when it does.
+    pub fn fast_refusal(&self, program: &str) -> Option<String> {
+        match self.0.get(program) {
             Some(refusal) => refusal.clone(),
             None => Some("the kernel could not be asked: that needs root".into()),
         }
@@ -68,7 +72,7 @@ impl Offers {
 }
 
 impl Backend {
-    pub(super) fn choose(model: &Model, host: &str, kind: Kind, offers: &Offers) -> Backend {
+    pub(crate) fn choose(model: &Model, host: &str, kind: Kind, offers: &Offers) -> Backend {
         let choice =
             model.hosts.iter().find(|known| known.name == host).and_then(|host| host.backend.as_ref());
         match (choice.map_or(BackendChoice::Auto, |choice| choice.value), offers.refusal(kind)) {

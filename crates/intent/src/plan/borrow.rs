@@ -27,6 +27,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, borrow: &Borrow, index: usize,
         let carrier =
             carrier::between(model, (&borrow.device, borrow.kind), &borrow.lender, &borrow.borrower, facts);
         lend(&mut plan.wanted, borrow, table, &carrier, facts);
+        carrier::fast(&mut plan.wanted, model, &plan.host, &carrier, facts);
         let part = format!("lends {address} to {}", borrow.borrower.host);
         plan.bridges.push(bridge(borrow, &part, carrier));
     }
@@ -34,6 +35,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, borrow: &Borrow, index: usize,
         let carrier =
             carrier::between(model, (&borrow.device, borrow.kind), &borrow.borrower, &borrow.lender, facts);
         take(&mut plan.wanted, borrow, table, &carrier);
+        carrier::fast(&mut plan.wanted, model, &plan.host, &carrier, facts);
         let part = format!("borrows {address} from {}", borrow.lender.host);
         plan.bridges.push(bridge(borrow, &part, carrier));
     }

@@ -5,11 +5,13 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::Ipv6Net;
 use straddle_encap::Kind;
 
-use crate::model::{End, Model};
-use crate::object::{Chain, Filter, FilterRule, Match, Object, Tunnel, Verdict, Wanted};
+use crate::model::{End, FastChoice, Model};
+use crate::object::{
+    Chain, Ends, FastPath, Filter, FilterRule, Match, Object, SysctlKey, Tunnel, Verdict, Wanted,
+};
 
-use super::translate::{address, object};
-use super::{Backend, Carrier, Facts, Make, Mtu};
+use super::translate::{address, object, sysctl};
+use super::{Backend, Carrier, Facts, Make, Mtu, Offers, Slow};
 
 /// Hop limit of outer packets.
 pub(crate) const HOP_LIMIT: u8 = 64;
@@ -22,16 +24,70 @@ pub(super) fn between(
     there: &End,
     facts: &Facts<'_>,
 ) -> Carrier {
+    let backend = Backend::choose(model, &here.host, kind, facts.offers);
+    let mtu = Mtu::of(kind, here, there, facts);
+    let slow = (backend.make == Make::Tun).then(|| slow(model, &here.host, kind, mtu.value, facts.offers));
     Carrier {
         device: device.into(),
         kind,
         local: here.endpoint,
         remote: there.endpoint,
-        mtu: Mtu::of(kind, here, there, facts),
-        backend: Backend::choose(model, &here.host, kind, facts.offers),
+        mtu,
+        backend,
         inner6: None,
         owned: Vec::new(),
+        uplink: here.uplink.clone(),
+        slow,
     }
+}
+
+/// What the file says of the fast path of a host's carriers.
+pub(super) fn choice(model: &Model, host: &str) -> FastChoice {
+    let host = model.hosts.iter().find(|known| known.name == host);
+    host.and_then(|host| host.fast_path.as_ref()).map_or(FastChoice::Auto, |choice| choice.value)
+}
+
+fn slow(model: &Model, host: &str, kind: Kind, mtu: u32, offers: &Offers) -> Slow {
+    if choice(model, host) == FastChoice::Off {
+        let why = Some("as the file says".to_string());
+        return Slow { outward: why.clone(), inward: why };
+    }
+    // The program asks for a route from its device, which must have the outer packets' version.
+    let narrow = kind != Kind::Sit && mtu < 1280;
+    let narrow = narrow.then(|| "its device is too narrow for IPv6, in which its packets leave".to_string());
+    Slow {
+        outward: offers.fast_refusal(Offers::FAST_OUTWARD).or(narrow),
+        inward: offers.fast_refusal(Offers::FAST_INWARD),
+    }
+}
+
+/// The kernel's programs: in front of the device, and behind the uplink.
+pub(super) fn fast(
+    wanted: &mut Vec<Wanted>,
+    model: &Model,
+    host: &str,
+    carrier: &Carrier,
+    facts: &Facts<'_>,
+) {
+    let Some(slow) = &carrier.slow else { return };
+    let mut programs: Vec<FastPath> = Vec::new();
+    if facts.offers.knows_fast() {
+        let Carrier { kind, local, remote, .. } = *carrier;
+        let ends = Ends { kind, local, remote, mtu: carrier.mtu.value };
+        let outward = || FastPath::outward(&carrier.device, &ends);
+        let inward = || FastPath::inward(&carrier.uplink, &carrier.device, &ends);
+        programs.extend(slow.outward.is_none().then(outward));
+        programs.extend(slow.inward.is_none().then(inward));
+    } else if choice(model, host) != FastChoice::Off {
+        // Whoever can't ask the kernel sees what is there all the same.
+        programs.extend(facts.live.fast.iter().filter(|fast| fast.serves() == carrier.device).cloned());
+    }
+    // Routes are named for devices alone that pass packets on (`bpf_fib_lookup`).
+    if programs.iter().any(|program| program.dev == carrier.device) {
+        let conf = if carrier.local.is_ipv6() { SysctlKey::ipv6_conf } else { SysctlKey::ipv4_conf };
+        wanted.push(sysctl(conf(&carrier.device, "forwarding"), "1"));
+    }
+    wanted.extend(programs.into_iter().map(|program| object(Object::FastPath(program))));
 }
 
 /// The device, with link-local addresses of its own choosing: random ones can't be next hops. `end` is 1

@@ -245,6 +245,20 @@ pub struct Carrier {
     /// What the peer may send from, where others share the device. Empty: the device is its alone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub owned: Vec<Ipv6Net>,
+    /// The device that leads to the peer.
+    pub uplink: String,
+    /// Where the kernel carries no plain packets by itself; none for the kernel's own device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slow: Option<Slow>,
+}
+
+/// Why the kernel does not carry plain packets by itself, each way; none when it does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Slow {
+    /// Those that go to the peer.
+    pub outward: Option<String>,
+    /// Those that come from it.
+    pub inward: Option<String>,
 }
 
 /// What a plan must know of the host beforehand.

@@ -112,7 +112,15 @@ impl Waiting {
             | Wanted::LooseReversePath { .. }
             | Wanted::Pinned { .. } => {}
         }
-        let dev = wanted.device()?;
+        let dev = match wanted {
+            // One behind an uplink leads into a device of ours.
+            Wanted::Object(Object::FastPath(fast)) => fast.serves(),
+            Wanted::Object(_)
+            | Wanted::Sysctl(_)
+            | Wanted::LooseReversePath { .. }
+            | Wanted::Vacant { .. }
+            | Wanted::Pinned { .. } => wanted.device()?,
+        };
         if some(self.devices.get(dev)) {
             return Some(Hold::Device(dev.into()));
         }

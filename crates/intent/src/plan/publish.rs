@@ -52,6 +52,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, publish: &Publish, index: usiz
     held(&mut plan.wanted, &side.uplink, local, facts);
     let end = if outside { 1 } else { 2 };
     carrier::device(&mut plan.wanted, &publish.name, end, &carrier);
+    carrier::fast(&mut plan.wanted, model, &plan.host, &carrier, facts);
     plan.wanted.push(Wanted::LooseReversePath { dev: publish.device.clone() });
     let mut via6s = model.via6s.iter().filter(|via6| via6.host == side.host);
     let by_via6 = via6s.any(|via6| via6.routes.contains(&Ipv4Net::default()));

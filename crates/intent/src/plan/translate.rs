@@ -12,7 +12,7 @@ use crate::object::{
     Origin, Raw, Route, Sysctl, SysctlKey, Verdict, Wanted,
 };
 
-use super::Facts;
+use super::{Facts, Offers};
 
 /// The device.
 pub(super) fn device(name: &str, bridge: &str, mtu: u32) -> Wanted {
@@ -29,7 +29,7 @@ pub(super) fn fast(
     facts: &Facts<'_>,
 ) -> Option<String> {
     let choice = translation.fast();
-    let present = facts.live.fast.iter().find(|fast| fast.dev == dev);
+    let present = facts.live.fast.iter().find(|fast| fast.serves() == dev);
     // Whoever can't ask the kernel sees what is there all the same.
     if let Some(present) = present.filter(|_| choice != FastChoice::Off && !facts.offers.knows_fast()) {
         wanted.push(object(Object::FastPath(present.clone())));
@@ -37,7 +37,7 @@ pub(super) fn fast(
     }
     let why = match choice {
         FastChoice::Off => Some("as the file says".into()),
-        FastChoice::Auto | FastChoice::Require => facts.offers.fast_refusal(),
+        FastChoice::Auto | FastChoice::Require => facts.offers.fast_refusal(Offers::FAST_PATH),
     };
     if why.is_none() {
         wanted.push(object(Object::FastPath(FastPath::new(dev, config))));

@@ -10,6 +10,7 @@ use crate::Error;
 use super::program::refused;
 
 include!(concat!(env!("OUT_DIR"), "/slow.rs"));
+include!(concat!(env!("OUT_DIR"), "/slow_carrier.rs"));
 
 /// The map's name.
 pub(super) const MAP: &str = "COUNTS";
@@ -31,7 +32,8 @@ pub struct Traffic {
     pub passes: u64,
 }
 
-/// `struct counts`.
+/// `struct counts`, of `bpf/count.h` and of `bpf/carrier.h`: there what is translated to IPv4 is what went outward,
+/// and the other what went inward.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Raw {
@@ -58,6 +60,43 @@ pub struct Counts {
     pub slow: Vec<(&'static str, u64)>,
 }
 
+/// What a carrier's programs have done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Carried {
+    /// What was encapsulated, counted as it was before.
+    pub outward: Traffic,
+    /// What was decapsulated, counted as it was afterwards.
+    pub inward: Traffic,
+    /// Packets that ended in one of them: none, if the kernel is right.
+    pub lost: u64,
+    /// How often a packet to be encapsulated was left to the slow path, by reason.
+    pub slow_outward: Vec<(&'static str, u64)>,
+    /// The same of packets to be decapsulated.
+    pub slow_inward: Vec<(&'static str, u64)>,
+}
+
+impl Carried {
+    /// Adds what the program at the uplink has done.
+    pub(super) fn with(self, inward: Carried) -> Carried {
+        Carried {
+            inward: inward.inward,
+            lost: self.lost + inward.lost,
+            slow_inward: inward.slow_inward,
+            ..self
+        }
+    }
+
+    pub(super) fn outward(raw: &Raw) -> Carried {
+        let slow_outward = named(&SLOW_CARRIER, raw);
+        Carried { outward: raw.to4, lost: raw.lost, slow_outward, ..Carried::default() }
+    }
+
+    pub(super) fn inward(raw: &Raw) -> Carried {
+        let slow_inward = named(&SLOW_CARRIER, raw);
+        Carried { inward: raw.to6, lost: raw.lost, slow_inward, ..Carried::default() }
+    }
+}
+
 /// The counters of a program, held beyond its end.
 pub(super) struct Kept(PerCpuArray<MapData, Raw>);
 
@@ -79,17 +118,13 @@ impl Kept {
 }
 
 /// What the program with this number has counted, and those before it in its place.
-pub(super) fn read(program: u32) -> Result<Counts, Error> {
+pub(super) fn read(program: u32) -> Result<Raw, Error> {
     sum(&Kept::of(program)?.0)
-}
-
-pub(super) fn sum<T: std::borrow::Borrow<MapData>>(map: &PerCpuArray<T, Raw>) -> Result<Counts, Error> {
-    Ok(all(map)?.into())
 }
 
 /// Puts the former's sum beside what the program counts itself.
 pub(super) fn inherit(map: &mut PerCpuArray<&mut MapData, Raw>, former: &Kept) -> Result<(), Error> {
-    let before = all(&former.0)?;
+    let before = sum(&former.0)?;
     let mut values: Vec<Raw> = map.get(&FORMER, 0).map_err(refused)?.iter().copied().collect();
     if let Some(first) = values.first_mut() {
         *first = before;
@@ -98,7 +133,7 @@ pub(super) fn inherit(map: &mut PerCpuArray<&mut MapData, Raw>, former: &Kept) -
     map.set(FORMER, values, 0).map_err(refused)
 }
 
-fn all<T: std::borrow::Borrow<MapData>>(map: &PerCpuArray<T, Raw>) -> Result<Raw, Error> {
+pub(super) fn sum<T: std::borrow::Borrow<MapData>>(map: &PerCpuArray<T, Raw>) -> Result<Raw, Error> {
     let mut total = Raw::default();
     for at in [OWN, FORMER] {
         for one in map.get(&at, 0).map_err(refused)?.iter() {
@@ -124,10 +159,14 @@ impl Raw {
 
 impl From<Raw> for Counts {
     fn from(raw: Raw) -> Counts {
-        let slow = SLOW.iter().zip(raw.slow).map(|((name, _), count)| (*name, count));
-        let slow = slow.filter(|(_, count)| *count > 0).collect();
-        Counts { to4: raw.to4, to6: raw.to6, lost: raw.lost, slow }
+        Counts { to4: raw.to4, to6: raw.to6, lost: raw.lost, slow: named(&SLOW, &raw) }
     }
+}
+
+/// Those that happened, by name.
+fn named(reasons: &[(&'static str, &str)], raw: &Raw) -> Vec<(&'static str, u64)> {
+    let all = reasons.iter().zip(raw.slow).map(|((name, _), count)| (*name, count));
+    all.filter(|(_, count)| *count > 0).collect()
 }
 
 #[cfg(test)]

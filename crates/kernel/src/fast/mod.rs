@@ -1,19 +1,21 @@
-//! The fast path: a program at the egress hook of a translator's tun device (`bpf/tun_egress.c`).
+//! The fast path: a program at the egress hook of a translator's or carrier's tun device (`bpf/tun_egress.c`,
+//! `bpf/carrier_egress.c`), and for a carrier one more behind the uplink (`bpf/uplink_ingress.c`).
 //!
-//! It hangs on the device by a filter of a `clsact` qdisc and is pinned nowhere: it lives as long as the
+//! The first hangs on the device by a filter of a `clsact` qdisc and is pinned nowhere: it lives as long as the
 //! device does, whoever serves that, and goes with it. The filter's name is the mark, and tells what the program
 //! was told. Another table is another program, put in the former's place in one step, so that each packet sees
-//! either the one or the other.
+//! either the one or the other. For the second see [`ingress`].
 
 mod counts;
 mod filter;
+mod ingress;
 mod program;
 
-pub use counts::{Counts, SLOW, Traffic};
+pub use counts::{Carried, Counts, SLOW, SLOW_CARRIER, Traffic};
 #[doc(hidden)]
 pub use program::Loaded;
 
-use straddle_intent::object::{FastPath, Link, LinkKind, Tables};
+use straddle_intent::object::{Ends, FastPath, Hook, Link, LinkKind, Tables, Task};
 
 use crate::Error;
 use crate::netlink::{Names, Socket, index};
@@ -30,13 +32,34 @@ pub fn refusal() -> Option<String> {
     Loaded::new(&Tables::example(), 0).err().map(|error| error.to_string())
 }
 
+/// Why this kernel takes no program that encapsulates; `None` when it does.
+#[must_use]
+pub fn outward_refusal() -> Option<String> {
+    Loaded::outward(&Ends::example(), 0).err().map(|error| error.to_string())
+}
+
+/// Why this kernel takes no program that decapsulates; `None` when it does.
+#[must_use]
+pub fn inward_refusal() -> Option<String> {
+    ingress::refusal()
+}
+
 /// The programs of ours at these devices.
 pub(crate) fn dump(socket: &mut Socket, links: &[Link], names: &Names) -> Result<Vec<FastPath>, Error> {
     let mut found = Vec::new();
     for link in links.iter().filter(|link| link.bridge.is_some() && link.kind == LinkKind::Tun) {
         let Ok(index) = index(names, &link.name) else { continue };
         let ours = filter::dump(socket, index)?.into_iter().find_map(|filter| Name::read(&filter.name));
-        found.extend(ours.map(|name| FastPath { dev: link.name.clone(), told: name.told(), tables: None }));
+        let hook = Hook::Egress;
+        found.extend(ours.map(|name| FastPath {
+            dev: link.name.clone(),
+            hook,
+            told: name.told(),
+            task: None,
+        }));
+    }
+    for link in links.iter().filter(|link| link.bridge.is_none() && link.name != "lo") {
+        found.extend(ingress::dump(&link.name, names));
     }
     Ok(found)
 }
@@ -44,17 +67,21 @@ pub(crate) fn dump(socket: &mut Socket, links: &[Link], names: &Names) -> Result
 /// Puts a program where there is none, or in the place of the one that is there. One that comes back without
 /// what it was told (a step that is undone) stays away: all packets go the slow path.
 pub(crate) fn put(socket: &mut Socket, wanted: &FastPath, names: &Names) -> Result<(), Error> {
-    match &wanted.tables {
-        Some(tables) => {
-            let name = Name { plan: wanted.told.clone(), program: program::digest(), discovered: None };
-            attach(socket, &wanted.dev, index(names, &wanted.dev)?, tables, &name)
-        }
-        None => remove(socket, wanted, names),
-    }
+    let Some(task) = wanted.task.as_deref() else { return remove(socket, wanted, names) };
+    let name = Name { plan: wanted.told.clone(), program: program::digest(task), discovered: None };
+    let loaded = match task {
+        Task::Translate(tables) => Loaded::new(tables, 0)?,
+        Task::Encapsulate(ends) => Loaded::outward(ends, 0)?,
+        Task::Decapsulate(ends) => return ingress::put(wanted, ends, &name),
+    };
+    attach(socket, &wanted.dev, index(names, &wanted.dev)?, loaded, &name)
 }
 
 /// Takes a program away.
 pub(crate) fn remove(socket: &mut Socket, unwanted: &FastPath, names: &Names) -> Result<(), Error> {
+    if let Hook::Ingress(into) = &unwanted.hook {
+        return ingress::remove(&unwanted.dev, into);
+    }
     let index = index(names, &unwanted.dev)?;
     if filter::dump(socket, index)?.iter().any(|filter| Name::read(&filter.name).is_some()) {
         return filter::delete(socket, &unwanted.dev, index);
@@ -65,7 +92,8 @@ pub(crate) fn remove(socket: &mut Socket, unwanted: &FastPath, names: &Names) ->
 /// Has the program at a device translate by what was discovered since the plan was made. Where there is none
 /// there is nothing to tell. No packet is lost.
 pub(crate) fn tell(socket: &mut Socket, names: &Names, known: &FastPath) -> Result<(), Error> {
-    let FastPath { dev, told, tables: Some(tables) } = known else { return Ok(()) };
+    let FastPath { dev, told, .. } = known;
+    let Some(Task::Translate(tables)) = known.task.as_deref() else { return Ok(()) };
     let index = index(names, dev)?;
     let Some(present) = filter::dump(socket, index)?.iter().find_map(|filter| Name::read(&filter.name))
     else {
@@ -75,18 +103,37 @@ pub(crate) fn tell(socket: &mut Socket, names: &Names, known: &FastPath) -> Resu
     if wanted == present {
         return Ok(());
     }
-    attach(socket, dev, index, tables, &wanted)
+    attach(socket, dev, index, Loaded::new(tables, 0)?, &wanted)
 }
 
-/// What the program at a device has counted; none where there is none.
+/// What the program in front of a translator's device has counted; none where there is none.
 pub(crate) fn counts(socket: &mut Socket, dev: &str, names: &Names) -> Result<Option<Counts>, Error> {
+    Ok(egress(socket, dev, names)?.map(Into::into))
+}
+
+/// What a carrier's programs have counted, that at its device and that behind its uplink; none where there is
+/// neither.
+pub(crate) fn carried(
+    socket: &mut Socket,
+    dev: &str,
+    uplink: &str,
+    names: &Names,
+) -> Result<Option<Carried>, Error> {
+    let outward = egress(socket, dev, names)?.map(|raw| Carried::outward(&raw));
+    let inward = ingress::counts(uplink, dev)?.map(|raw| Carried::inward(&raw));
+    Ok(match (outward, inward) {
+        (None, None) => None,
+        (outward, inward) => Some(outward.unwrap_or_default().with(inward.unwrap_or_default())),
+    })
+}
+
+fn egress(socket: &mut Socket, dev: &str, names: &Names) -> Result<Option<counts::Raw>, Error> {
     let filters = filter::dump(socket, index(names, dev)?)?;
     let ours = filters.iter().find(|filter| Name::read(&filter.name).is_some());
     ours.map(|filter| counts::read(filter.program)).transpose()
 }
 
-fn attach(socket: &mut Socket, dev: &str, index: u32, tables: &Tables, name: &Name) -> Result<(), Error> {
-    let mut loaded = Loaded::new(tables, 0)?;
+fn attach(socket: &mut Socket, dev: &str, index: u32, mut loaded: Loaded, name: &Name) -> Result<(), Error> {
     let former = filter::dump(socket, index)?.into_iter().find(|filter| Name::read(&filter.name).is_some());
     // Held, so that what it counts until its last packet can be read afterwards.
     let former = former.and_then(|Filter { program, .. }| counts::Kept::of(program).ok());
@@ -121,7 +168,7 @@ impl Name {
 
     /// What the program was told; another version's program was told nothing that we know of.
     fn told(&self) -> String {
-        if self.program == program::digest() { self.plan.clone() } else { String::new() }
+        if program::is_own(&self.program) { self.plan.clone() } else { String::new() }
     }
 }
 
@@ -149,7 +196,11 @@ mod tests {
         for foreign in ["", "straddle", "straddle:", "straddle:01", "other:01-02"] {
             assert_eq!(Name::read(foreign), None, "{foreign}");
         }
-        let own = Name { plan: "01".into(), program: program::digest(), discovered: None };
+        let own = Name {
+            plan: "01".into(),
+            program: program::digest(&Task::Translate(Tables::default())),
+            discovered: None,
+        };
         assert_eq!(Name::read(&own.to_string()).unwrap().told(), "01");
     }
 }

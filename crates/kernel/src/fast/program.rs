@@ -4,10 +4,10 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
 
-use aya::maps::{HashMap, MapData};
+use aya::maps::{Array, HashMap, MapData};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
-use straddle_intent::object::{Tables, digest as digest_of};
+use straddle_intent::object::{Ends, Tables, Task, digest as digest_of};
 
 use crate::Error;
 
@@ -15,13 +15,22 @@ use super::counts::{self, Kept};
 
 /// Compiled from `bpf/tun_egress.c`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tun_egress.o"));
-/// The program's name, and the names of what it is told.
+/// Compiled from `bpf/carrier_egress.c`.
+static OUTWARD: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/carrier_egress.o"));
+/// Compiled from `bpf/uplink_ingress.c`.
+static INWARD: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/uplink_ingress.o"));
+/// Each program's name, and the names of what they are told.
 const PROGRAM: &str = "straddle_fast";
 const CONSTANTS: &str = "CONFIG";
 const SEED: &str = "SEED";
 const BEFORE: &str = "BEFORE";
 const EAM4: &str = "EAM4";
 const EAM6: &str = "EAM6";
+const CARRIER: &str = "CARRIER";
+const INTO: &str = "INTO";
+/// The map that an inward program's mark stands in, and its size in bytes.
+pub(super) const MARKED: &str = "STRADDLE";
+pub(super) const MARK_ROOM: usize = 96;
 /// Lines of a verifier's log that tell what it stumbled over; the last ones.
 const LINES: usize = 12;
 
@@ -46,9 +55,41 @@ impl Loaded {
             loader.map_max_entries(EAM4, count).map_max_entries(EAM6, count).load(OBJECT).map_err(refused)?;
         fill(&mut ebpf, EAM4, &tables.eam4)?;
         fill(&mut ebpf, EAM6, &tables.eam6)?;
-        let mut loaded = Loaded { ebpf };
-        loaded.classifier_mut()?.load().map_err(refused)?;
-        Ok(loaded)
+        Loaded { ebpf }.taken()
+    }
+
+    /// Loads the program that encapsulates, as [`Loaded::new`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn outward(ends: &Ends, before: u32) -> Result<Loaded, Error> {
+        let constants = ends.constants();
+        let mut loader = EbpfLoader::new();
+        loader.override_global(CARRIER, constants.as_slice(), true).override_global(BEFORE, &before, true);
+        Loaded { ebpf: loader.load(OUTWARD).map_err(refused)? }.taken()
+    }
+
+    /// Loads the program that decapsulates, into the device with this number. `mark` is what it is told by.
+    ///
+    /// # Errors
+    /// As [`Loaded::new`].
+    pub fn inward(ends: &Ends, into: u32, mark: &str) -> Result<Loaded, Error> {
+        let constants = ends.constants();
+        let mut loader = EbpfLoader::new();
+        loader.override_global(CARRIER, constants.as_slice(), true).override_global(INTO, &into, true);
+        let mut ebpf = loader.load(INWARD).map_err(refused)?;
+        let mut value = [0; MARK_ROOM];
+        value.iter_mut().zip(mark.bytes()).for_each(|(to, from)| *to = from);
+        let map = ebpf.map_mut(MARKED).ok_or_else(|| refused("the mark is missing"))?;
+        let mut map: Array<&mut MapData, [u8; MARK_ROOM]> = map.try_into().map_err(refused)?;
+        map.set(0, value, 0).map_err(refused)?;
+        Loaded { ebpf }.taken()
+    }
+
+    /// Has the kernel take the program.
+    fn taken(mut self) -> Result<Loaded, Error> {
+        self.classifier_mut()?.load().map_err(refused)?;
+        Ok(self)
     }
 
     /// Runs the program once on a packet, with nobody's traffic: what it returned, and the packet afterwards.
@@ -73,13 +114,13 @@ impl Loaded {
         Ok((done.return_value, done.duration))
     }
 
-    /// What it has counted.
+    /// What a translator's has counted.
     ///
     /// # Errors
     /// When the kernel can't be asked.
     pub fn counts(&self) -> Result<super::Counts, Error> {
         let map = self.ebpf.map(counts::MAP).ok_or_else(|| refused("the counters are missing"))?;
-        counts::sum(&map.try_into().map_err(refused)?)
+        counts::sum(&map.try_into().map_err(refused)?).map(Into::into)
     }
 
     pub(super) fn fd(&self) -> Result<BorrowedFd<'_>, Error> {
@@ -109,9 +150,18 @@ fn fill<K: aya::Pod, V: aya::Pod>(ebpf: &mut Ebpf, name: &str, entries: &[(K, V)
     entries.iter().try_for_each(|(key, value)| map.insert(key, value, 0)).map_err(refused)
 }
 
-/// Which program this is, of all that were ever compiled.
-pub(super) fn digest() -> String {
-    digest_of(OBJECT)
+/// Which program does this, of all that were ever compiled.
+pub(super) fn digest(task: &Task) -> String {
+    digest_of(match task {
+        Task::Translate(_) => OBJECT,
+        Task::Encapsulate(_) => OUTWARD,
+        Task::Decapsulate(_) => INWARD,
+    })
+}
+
+/// Whether a program with this digest is one of this build.
+pub(super) fn is_own(digest: &str) -> bool {
+    [OBJECT, OUTWARD, INWARD].iter().any(|object| digest_of(object) == digest)
 }
 
 /// An error of the loader with its causes; of a verifier's log, the end.

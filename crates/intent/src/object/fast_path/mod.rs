@@ -1,3 +1,4 @@
+mod ends;
 mod tables;
 
 use std::hash::{Hash, Hasher};
@@ -6,33 +7,89 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use straddle_xlat::Config;
 
+pub use ends::Ends;
 pub use tables::Tables;
 
-/// A program of the kernel's in front of a translator's device: it translates the plain packets, and leaves the
-/// others to whoever serves the device.
+/// A program of the kernel's: it translates or carries the plain packets, and leaves the others to whoever serves
+/// the device of the translator or carrier.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FastPath {
-    /// The device.
+    /// The device that it stands at.
     pub dev: String,
+    /// Where it stands there.
+    #[serde(default, skip_serializing_if = "Hook::is_egress")]
+    pub hook: Hook,
     /// What tells programs apart that were told different things: [`digest`] of it.
     pub told: String,
     /// What the program is told. The live kernel does not say it.
     #[serde(skip)]
-    pub tables: Option<Arc<Tables>>,
+    pub task: Option<Arc<Task>>,
+}
+
+/// Where a program stands at a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hook {
+    /// Before what is sent into the device.
+    #[default]
+    Egress,
+    /// Behind what comes in by it: what is a carrier's comes in by this device of the carrier's instead.
+    Ingress(String),
+}
+
+/// What a program does, and what it is told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Task {
+    /// Translates, in front of a translator's device.
+    Translate(Tables),
+    /// Adds outer headers, in front of a carrier's device.
+    Encapsulate(Ends),
+    /// Takes them off, behind an uplink.
+    Decapsulate(Ends),
 }
 
 impl FastPath {
     /// What translates so on a device.
     #[must_use]
     pub fn new(dev: &str, config: &Config) -> FastPath {
-        let tables = Tables::new(config);
-        FastPath { dev: dev.into(), told: digest(&tables), tables: Some(Arc::new(tables)) }
+        FastPath::of(dev, Hook::Egress, Task::Translate(Tables::new(config)))
+    }
+
+    /// What encapsulates so on a carrier's device.
+    #[must_use]
+    pub fn outward(dev: &str, ends: &Ends) -> FastPath {
+        FastPath::of(dev, Hook::Egress, Task::Encapsulate(ends.clone()))
+    }
+
+    /// What decapsulates so behind `uplink`, for a carrier's device.
+    #[must_use]
+    pub fn inward(uplink: &str, dev: &str, ends: &Ends) -> FastPath {
+        FastPath::of(uplink, Hook::Ingress(dev.into()), Task::Decapsulate(ends.clone()))
+    }
+
+    fn of(dev: &str, hook: Hook, task: Task) -> FastPath {
+        FastPath { dev: dev.into(), hook, told: digest(&task), task: Some(Arc::new(task)) }
+    }
+
+    /// The device of ours that its packets go into or come from.
+    #[must_use]
+    pub fn serves(&self) -> &str {
+        match &self.hook {
+            Hook::Egress => &self.dev,
+            Hook::Ingress(into) => into,
+        }
     }
 
     /// Whether both do the same.
     #[must_use]
     pub fn agrees(&self, other: &FastPath) -> bool {
-        (&self.dev, &self.told) == (&other.dev, &other.told)
+        (&self.dev, &self.hook, &self.told) == (&other.dev, &other.hook, &other.told)
+    }
+}
+
+impl Hook {
+    fn is_egress(&self) -> bool {
+        *self == Hook::Egress
     }
 }
 
@@ -65,9 +122,19 @@ mod tests {
         let told = |config: Config| FastPath::new("st-a", &config);
         let plain = told(Config::default());
         assert!(plain.agrees(&told(Config::default())));
-        assert!(plain.agrees(&FastPath { tables: None, ..plain.clone() }));
+        assert!(plain.agrees(&FastPath { task: None, ..plain.clone() }));
         assert!(!plain.agrees(&told(Config { mtu6: 1400, ..Config::default() })));
         assert!(!plain.agrees(&told(Config { own4: Some([192, 0, 2, 1].into()), ..Config::default() })));
         assert!(!plain.agrees(&FastPath { dev: "st-b".into(), ..plain.clone() }));
+    }
+
+    #[test]
+    fn a_carriers_two_programs_are_two() {
+        let ends = Ends::example();
+        let (out, into) = (FastPath::outward("st-a", &ends), FastPath::inward("eth0", "st-a", &ends));
+        assert_eq!((out.serves(), into.serves()), ("st-a", "st-a"));
+        assert_ne!(out.told, into.told);
+        let there = FastPath { hook: Hook::Egress, ..into.clone() };
+        assert!(!into.agrees(&there));
     }
 }

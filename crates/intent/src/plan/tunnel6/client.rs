@@ -48,6 +48,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, tunnel: &Tunnel6, number: u32,
     plan.remarks.extend(super::absent(carrier.local, facts));
     plan.wanted.push(object(Object::Filter(filter(tunnel, &carrier, facts))));
     carrier::device(&mut plan.wanted, &tunnel.name, 2, &carrier);
+    carrier::fast(&mut plan.wanted, model, &plan.host, &carrier, facts);
     plan.wanted.push(address(&tunnel.device, tunnel.client_net()));
     leading(plan, tunnel, TABLE + 1 + number);
     if let Some((lan, net)) = tunnel.lan.as_ref().zip(tunnel.lan_network()) {

@@ -11,7 +11,7 @@ use crate::object::{
     Chain, Filter, FilterRule, Link, LinkKind, MAIN, Match, Object, Origin, Route, SysctlKey, Verdict, Wanted,
 };
 use crate::plan::translate::{address, devices, forwarding6, object, route, sysctl};
-use crate::plan::{Awaited, Backend, Bridge, Facts, Make, Plan, Via, carrier, forces};
+use crate::plan::{Awaited, Backend, Bridge, Facts, Make, Plan, Slow, Via, carrier, forces};
 
 use super::{Carrier, Mtu, bridge, clamps, hearing, here, mtu, neighbours, owned, rule, there, updates};
 
@@ -89,7 +89,15 @@ fn carrier(tunnel: &Tunnel6, backend: &Backend, ends: (Ipv4Addr, Ipv4Addr), mtu:
         backend: backend.clone(),
         inner6: Some(tunnel.server6()),
         owned: tunnel.owned(),
+        uplink: tunnel.server.uplink.clone(),
+        slow: (backend.make == Make::Tun).then(shared),
     }
+}
+
+/// One program knows one peer.
+fn shared() -> Slow {
+    let why = Some("the tunnels to all clients share a device".to_string());
+    Slow { outward: why.clone(), inward: why }
 }
 
 /// An endpoint that the file gives, and whose it is: nobody else can tell it.

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* What both ends of a carrier share: what they are told, what they count, and what they need of the kernel. */
+#pragma once
+
+#include "headers.h"
+#include "traffic.h"
+
+/* Protocol numbers in the outer header. */
+enum { IPIP = 4, IPV6_IN = 41, GRE_IN = 47 };
+/* GRE's flag for a key (RFC 2890). */
+enum { GRE_KEY = 0x2000 };
+/* Bytes of an Ethernet header. */
+enum { ETHERNET = 14 };
+/* Hop limit of outer packets. */
+enum { HOPS = 64 };
+
+/* crates/intent has the same structure. */
+struct carrier {
+	/* The outer addresses as they stand on the wire; one of IPv4 is the first word. */
+	__u32 local[4], remote[4];
+	/* The outer header's protocol number. */
+	__u32 protocol;
+	/* GRE's key, in the order of the network. */
+	__u32 has_key, key;
+	/* The largest inner packet in bytes. */
+	__u32 mtu;
+};
+
+const volatile struct carrier CARRIER;
+
+/* Why a packet is left to the slow path. */
+enum slow {
+#define SLOW(name) SLOW_##name,
+#include "slow_carrier.h"
+#undef SLOW
+	SLOW_REASONS,
+	/* It is none of this carrier's. */
+	FOREIGN,
+};
+_Static_assert(SLOW_REASONS <= SLOW_ROOM, "a counter for each reason");
+
+/* The loader has the same structure, the translator's: what came out as one and as the other version. */
+struct counts {
+	struct traffic outward, inward;
+	__u64 unused;
+	/* Packets that could not be left alone any more when trouble showed: none, if the kernel is right. */
+	__u64 lost;
+	__u64 slow[SLOW_ROOM];
+};
+
+struct {
+	MAP_NUMBER(type, MAP_PERCPU_ARRAY);
+	/* The second is what programs before this one have counted. */
+	MAP_NUMBER(max_entries, 2);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct counts);
+} COUNTS SECTION(".maps");
+
+/* What the kernel was asked in a tick of its clock: asking for each packet would cost more than the rest. */
+struct asked {
+	__u64 tick;
+	/* Whether there are IPsec policies. */
+	__u32 policies;
+	/* The way to the peer of outer packets of a class; none where `ifindex` is zero. */
+	__u32 ifindex, class, family, mtu, next_hop[4];
+};
+
+struct {
+	MAP_NUMBER(type, MAP_PERCPU_ARRAY);
+	MAP_NUMBER(max_entries, 1);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct asked);
+} ASKED SECTION(".maps");
+
+/* GRE, with the key where there is one. */
+struct gre {
+	__u16 flags, protocol;
+	__u32 key;
+};
+
+/* Bits of bpf_skb_adjust_room (linux/bpf.h); those of decapsulation since Linux 6.3. */
+enum {
+	BPF_ADJ_ROOM_MAC = 1,
+	FIXED_GSO = 1 << 0,
+	ENCAP_IPV4 = 1 << 1,
+	ENCAP_IPV6 = 1 << 2,
+	ENCAP_GRE = 1 << 3,
+	DECAP_IPV4 = 1 << 7,
+	DECAP_IPV6 = 1 << 8,
+};
+/* Offsets count from the IP header, whatever the device has before it. */
+enum { BPF_HDR_START_NET = 1 };
+/* XFRM_POLICY_IN, XFRM_POLICY_OUT (linux/xfrm.h). */
+enum { POLICY_IN = 0, POLICY_OUT = 1, POLICIES = 6 };
+
+static long (*bpf_skb_store_bytes)(struct __sk_buff *skb, __u32 at, const void *from, __u32 length,
+				   __u64 flags) = (void *)9;
+static long (*bpf_skb_change_head)(struct __sk_buff *skb, __u32 length, __u64 flags) = (void *)43;
+static long (*bpf_skb_adjust_room)(struct __sk_buff *skb, int difference, __u32 mode, __u64 flags) = (void *)50;
+static long (*bpf_skb_load_bytes_relative)(const void *skb, __u32 at, void *to, __u32 length,
+					   __u32 start) = (void *)68;
+
+static __u64 (*bpf_jiffies64)(void) = (void *)118;
+
+/* The way to how many IPsec policies the namespace has. */
+struct netns_xfrm {
+	unsigned int policy_count[POLICIES];
+} __attribute__((preserve_access_index));
+struct net {
+	struct netns_xfrm xfrm;
+} __attribute__((preserve_access_index));
+typedef struct {
+	struct net *net;
+} __attribute__((preserve_access_index)) possible_net_t;
+struct net_device {
+	possible_net_t nd_net;
+} __attribute__((preserve_access_index));
+struct sk_buff___dev {
+	struct net_device *dev;
+} __attribute__((preserve_access_index));
+
+/* Whether the host has IPsec policies of this direction: a program's packets pass none. */
+INLINE bool has_policies(struct __sk_buff *skb, int direction)
+{
+	struct sk_buff___dev *kernel = (void *)skb;
+	struct net_device *dev = 0;
+	struct net *net = 0;
+	unsigned int count[POLICIES] = {};
+	/* A kernel without IPsec has no such field (BPF_FIELD_EXISTS). */
+	if (!__builtin_preserve_field_info(net->xfrm.policy_count, 2))
+		return false;
+	bpf_probe_read_kernel(&dev, sizeof(dev), __builtin_preserve_access_index(&kernel->dev));
+	bpf_probe_read_kernel(&net, sizeof(net), __builtin_preserve_access_index(&dev->nd_net.net));
+	bpf_probe_read_kernel(count, sizeof(count), __builtin_preserve_access_index(&net->xfrm.policy_count));
+	return count[direction] != 0;
+}
+
+/* What is known of this tick. */
+INLINE struct asked *ask(struct __sk_buff *skb, int direction)
+{
+	__u32 first = 0;
+	struct asked *asked = bpf_map_lookup_elem(&ASKED, &first);
+	__u64 tick = bpf_jiffies64();
+	if (asked && asked->tick != tick) {
+		asked->tick = tick;
+		asked->policies = has_policies(skb, direction);
+		asked->ifindex = 0;
+	}
+	return asked;
+}
+
+/* The bytes from `at` on behind the beginning of the IP header; false where the packet ends before. */
+INLINE bool load(struct __sk_buff *skb, __u32 at, void *to, __u32 length)
+{
+	return !bpf_skb_load_bytes_relative(skb, at, to, length, BPF_HDR_START_NET);
+}
+
+INLINE bool outer_is_ipv4(void)
+{
+	return CARRIER.protocol == IPV6_IN;
+}
+
+/* Bytes between the outer IP header and the inner packet. */
+INLINE __u32 prefix_length(void)
+{
+	return CARRIER.protocol != GRE_IN ? 0 : CARRIER.has_key ? 8 : 4;
+}
+
+/* Whether the carrier takes inner packets of a version. */
+INLINE bool takes(bool six)
+{
+	return CARRIER.protocol == GRE_IN || (CARRIER.protocol == IPV6_IN) == six;
+}
+
+INLINE __u16 ones_sum(const struct ipv4 *head)
+{
+	const __u16 *words = (const __u16 *)head;
+	__u64 sum = 0;
+	for (int i = 0; i < 10; i++)
+		sum += words[i];
+	return fold(sum);
+}
+
+/* An inner IP header. */
+struct inner {
+	bool six;
+	__u8 class, protocol;
+	/* Bytes of the header, and of the whole packet. */
+	__u32 header, length;
+};
+
+/* Reads the inner header that begins at `at`; the reason where it is not plain. */
+INLINE int read_inner(struct __sk_buff *skb, __u32 at, struct inner *inner)
+{
+	if (!takes(inner->six))
+		return SLOW_VERSION;
+	if (inner->six) {
+		struct ipv6 head;
+		if (!load(skb, at, &head, sizeof(head)) || BE32(head.first) >> 28 != 6)
+			return SLOW_SHAPE;
+		inner->class = BE32(head.first) >> 20;
+		inner->protocol = head.next_header;
+		inner->header = sizeof(head);
+		inner->length = sizeof(head) + BE16(head.payload_len);
+	} else {
+		struct ipv4 head;
+		if (!load(skb, at, &head, sizeof(head)) || head.version_ihl >> 4 != 4)
+			return SLOW_SHAPE;
+		inner->class = head.tos;
+		inner->protocol = head.protocol;
+		inner->header = (head.version_ihl & 0xf) * 4;
+		inner->length = BE16(head.total_len);
+		if (inner->header < sizeof(head) || inner->length < inner->header)
+			return SLOW_SHAPE;
+	}
+	return SLOW_REASONS;
+}

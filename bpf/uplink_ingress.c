@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* What comes in by an uplink from a carrier's peer: plain outer packets are opened here (RFC 2473, RFC 2784,
+   RFC 4213), and come in by the carrier's tun device as if the slow path had written them; all others go their way. */
+
+#include "carrier.h"
+
+/* The tun device. */
+const volatile __u32 INTO;
+
+/* How this program is told from others, and what it was told. */
+struct {
+	MAP_NUMBER(type, MAP_ARRAY);
+	MAP_NUMBER(max_entries, 1);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, __u8[96]);
+} STRADDLE SECTION(".maps");
+
+/* The outer header; the length of what is behind it, and its traffic class. */
+INLINE int outer4(struct __sk_buff *skb, __u32 *length, __u8 *class)
+{
+	struct ipv4 head;
+	if (!load(skb, 0, &head, sizeof(head)) || head.protocol != CARRIER.protocol ||
+	    head.source != CARRIER.remote[0] || head.destination != CARRIER.local[0])
+		return FOREIGN;
+	*length = BE16(head.total_len);
+	if (head.version_ihl != 0x45 || *length < sizeof(head) || (head.fragment & BE16(MORE_OR_OFFSET)) ||
+	    ones_sum(&head) != 0xffff)
+		return SLOW_SHAPE;
+	*length -= sizeof(head);
+	*class = head.tos;
+	return SLOW_REASONS;
+}
+
+INLINE bool same(const __u64 *found, const volatile __u32 *expected)
+{
+	return (found[0] == (expected[0] | (__u64)expected[1] << 32)) &&
+	       (found[1] == (expected[2] | (__u64)expected[3] << 32));
+}
+
+INLINE int outer6(struct __sk_buff *skb, __u32 *length, __u8 *class)
+{
+	struct ipv6 head;
+	if (!load(skb, 0, &head, sizeof(head)) || head.next_header != CARRIER.protocol ||
+	    !same(head.source, CARRIER.remote) || !same(head.destination, CARRIER.local))
+		return FOREIGN;
+	*length = BE16(head.payload_len);
+	*class = BE32(head.first) >> 20;
+	return BE32(head.first) >> 28 == 6 ? SLOW_REASONS : SLOW_SHAPE;
+}
+
+/* Several carriers of one peer differ by their keys. */
+INLINE int open_gre(struct __sk_buff *skb, bool *six)
+{
+	struct gre gre = {};
+	__u32 at = sizeof(struct ipv6);
+	if (!load(skb, at, &gre, 4))
+		return SLOW_SHAPE;
+	bool has_key = (gre.flags & BE16(GRE_KEY)) != 0;
+	if (has_key != !!CARRIER.has_key)
+		return FOREIGN;
+	if (gre.flags != (has_key ? BE16(GRE_KEY) : 0))
+		return SLOW_GRE;
+	if (has_key && !load(skb, at + 4, &gre.key, 4))
+		return SLOW_SHAPE;
+	if (has_key && gre.key != CARRIER.key)
+		return FOREIGN;
+	*six = gre.protocol == BE16(ETH_P_IPV6);
+	return *six || gre.protocol == BE16(ETH_P_IP) ? SLOW_REASONS : SLOW_GRE;
+}
+
+/* RFC 6040 section 4.2, figure 4: whether the inner mark stays as it is. */
+INLINE bool mark_stays(__u8 inner, __u8 outer)
+{
+	inner &= 3;
+	outer &= 3;
+	return inner == 3 || (outer != 3 && !(inner == 2 && outer == 1));
+}
+
+INLINE int decapsulate(struct __sk_buff *skb, struct counts *counts)
+{
+	/* What is for another host, or for a VLAN above this device. */
+	if (skb->pkt_type || skb->vlan_present)
+		return FOREIGN;
+	__u32 length = 0;
+	__u8 class = 0;
+	int slow = outer_is_ipv4() ? outer4(skb, &length, &class) : outer6(skb, &length, &class);
+	if (slow != SLOW_REASONS)
+		return slow;
+	struct asked *asked = ask(skb, POLICY_IN);
+	if (!asked || asked->policies)
+		return SLOW_IPSEC;
+	struct inner inner = { .six = CARRIER.protocol == IPV6_IN };
+	if (CARRIER.protocol == GRE_IN) {
+		slow = open_gre(skb, &inner.six);
+		if (slow != SLOW_REASONS)
+			return slow;
+	}
+	__u32 head = (outer_is_ipv4() ? sizeof(struct ipv4) : sizeof(struct ipv6)) + prefix_length();
+	slow = read_inner(skb, head, &inner);
+	if (slow != SLOW_REASONS)
+		return slow;
+	/* All that may be before the IP header, or behind the packet, is a link header. */
+	__u32 rest = skb->len - head - inner.length;
+	if (inner.length + prefix_length() != length || rest > ETHERNET)
+		return SLOW_SHAPE;
+	if (!mark_stays(inner.class, class))
+		return SLOW_ECN;
+	__u32 packets = skb->gso_segs;
+	__u64 flags = FIXED_GSO | (inner.six ? DECAP_IPV6 : DECAP_IPV4);
+	if (bpf_skb_adjust_room(skb, -(int)head, BPF_ADJ_ROOM_MAC, flags))
+		return SLOW_REFUSED;
+	count(&counts->inward, packets, inner.length);
+	skb->mark = 0;
+	/* A stale time of departure would hold it up in the next queue. */
+	skb->tstamp = 0;
+	return -bpf_redirect(INTO, BPF_F_INGRESS);
+}
+
+SECTION("classifier")
+int straddle_fast(struct __sk_buff *skb)
+{
+	__u32 first = 0;
+	if (skb->protocol != (outer_is_ipv4() ? BE16(ETH_P_IP) : BE16(ETH_P_IPV6)))
+		return TC_ACT_UNSPEC;
+	struct counts *counts = bpf_map_lookup_elem(&COUNTS, &first);
+	/* The mark is held as long as the program is. */
+	if (!counts || !bpf_map_lookup_elem(&STRADDLE, &first))
+		return TC_ACT_UNSPEC;
+	int end = decapsulate(skb, counts);
+	/* What is below zero is an end of its own, with its sign changed. */
+	if (end < 0)
+		return -end;
+	if (end < SLOW_REASONS)
+		count_reason(counts->slow, end);
+	return TC_ACT_UNSPEC;
+}
+
+/* Some helpers are for programs under a licence that goes with the kernel's. */
+char LICENSE[] SECTION("license") = "Dual MIT/GPL";
