@@ -15,10 +15,11 @@ use super::Ended;
 /// Takes everything back. The file is not needed: marks and journal tell.
 pub(crate) fn down(place: &Place) -> Ended {
     if let Some(runner) = runner(&place.runtime_dir)? {
-        if !runner.drains().is_zero() {
-            say::line(&render::waiting(runner.drains()));
+        let drains = runner.drains();
+        if !drains.is_zero() {
+            say::line(&render::waiting(drains));
         }
-        runner.end()?;
+        runner.end(drains)?;
     }
     let _turn = Turn::take(&place.runtime_dir, TURN)?;
     let boot = boot_id()?;

@@ -1,7 +1,7 @@
 //! Another process that is a running straddle.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,8 +13,7 @@ use crate::complaint::Complaint;
 /// A running straddle.
 pub(crate) struct Runner {
     process: OwnedFd,
-    /// Seconds that what goes through its relays has left at most.
-    drains: u64,
+    runtime_dir: PathBuf,
 }
 
 /// Seconds that it has to end.
@@ -24,10 +23,7 @@ const PATIENCE: i64 = 10;
 pub(crate) fn runner(runtime_dir: &Path) -> Result<Option<Runner>, Complaint> {
     let Some(pid) = Turn::holder(runtime_dir, super::LOCK)?.and_then(Pid::from_raw) else { return Ok(None) };
     match pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(process) => {
-            let drains = super::ask(runtime_dir).map_or(0, |service| service.drains);
-            Ok(Some(Runner { process, drains }))
-        }
+        Ok(process) => Ok(Some(Runner { process, runtime_dir: runtime_dir.to_path_buf() })),
         Err(rustix::io::Errno::SRCH) => Ok(None),
         Err(errno) => Err(trouble(errno)),
     }
@@ -39,14 +35,15 @@ impl Runner {
         pidfd_send_signal(&self.process, Signal::HUP).map_err(trouble)
     }
 
-    /// How long [`Runner::end`] may wait for what goes through its relays (`drain-time`).
+    /// How long what goes through its relays has left (`drain-time`). It does not answer while it waits for its turn.
     pub(crate) fn drains(&self) -> Duration {
-        Duration::from_secs(self.drains)
+        Duration::from_secs(super::ask(&self.runtime_dir).map_or(0, |service| service.drains))
     }
 
-    /// Ends it, and waits until it has ended; a second time while it waits means at once.
-    pub(crate) fn end(&self) -> Result<(), Complaint> {
-        let courtesy = i64::try_from(self.drains).unwrap_or(0).saturating_add(PATIENCE);
+    /// Ends it, and waits until it has ended; a second time while it waits means at once. `drains` is how long what
+    /// goes through its relays has left.
+    pub(crate) fn end(&self, drains: Duration) -> Result<(), Complaint> {
+        let courtesy = i64::try_from(drains.as_secs()).unwrap_or(0).saturating_add(PATIENCE);
         if self.ends_within(courtesy)? || self.ends_within(PATIENCE)? {
             return Ok(());
         }

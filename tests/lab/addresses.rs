@@ -112,7 +112,7 @@ fn another_ipv6_address_of_a_host_changes_nothing() -> Result<(), LabError> {
 #[test]
 fn a_full_socket_is_no_absent_tunnel() -> Result<(), LabError> {
     let Some(_turn) = turn("a_full_socket_is_no_absent_tunnel") else { return Ok(()) };
-    let moved = Moved::new(WorldOptions::default(), Carrier::Ip6gre)?;
+    let moved = Moved::by(WorldOptions::default(), Carrier::Ip6gre, "off")?;
     let (world, straddle) = (&moved.world, &moved.straddle);
     let running = Pid::from_raw(moved.running[1].id().try_into().unwrap()).unwrap();
     kill_process(running, Signal::STOP).unwrap();

@@ -74,8 +74,13 @@ struct Moved {
 
 impl Moved {
     fn new(options: WorldOptions, carrier: Carrier) -> Result<Moved, LabError> {
+        Moved::by(options, carrier, "auto")
+    }
+
+    /// With this word for `fast-path` at both ends.
+    fn by(options: WorldOptions, carrier: Carrier, fast_path: &str) -> Result<Moved, LabError> {
         let world = World::build(options)?;
-        let straddle = Straddle::borrow(&world, exe(), carrier)?;
+        let straddle = Straddle::borrow_by(&world, exe(), carrier, fast_path)?;
         let running = [straddle.on(&world.lender).run()?, straddle.on(&world.borrower).run()?];
         Ok(Moved { world, straddle, running })
     }

@@ -17,7 +17,8 @@ pub(super) fn of_one_device(live: &Snapshot) -> Vec<Trap> {
     }
     let alone = links(live).filter(|link| {
         let own = |name| is_on(live, &SysctlKey::ipv6_conf(&link.name, name));
-        own("forwarding") && !own("force_forwarding")
+        // On devices of ours it is there for the fast path, which asks for a way as a router does.
+        link.bridge.is_none() && own("forwarding") && !own("force_forwarding")
     });
     let trap = |link: &Link| {
         let forced = SysctlKey::ipv6_conf(&link.name, "force_forwarding");

@@ -2,6 +2,7 @@
 //! first packet holds as long as it is known: those that we decide otherwise have to be forgotten.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use straddle_intent::model::Transport;
@@ -27,6 +28,8 @@ const CTA_IP_V4_DST: u16 = 2;
 const CTA_PROTO_NUM: u16 = 1;
 const CTA_PROTO_DST_PORT: u16 = 3;
 const NLA_F_NESTED: u16 = 0x8000;
+/// Is there where anything is tracked.
+const TRACKS: &str = "/proc/sys/net/netfilter/nf_conntrack_count";
 /// What a kernel without conntrack, or without this way to it, answers.
 const LACKING: [i32; 5] =
     [libc::EPROTONOSUPPORT, libc::EOPNOTSUPP, libc::EINVAL, libc::ENOENT, libc::EAFNOSUPPORT];
@@ -70,6 +73,10 @@ impl Flow {
 /// Forgets the flows that are meant; their next packets are looked at as new ones. Where the kernel tracks nothing, or
 /// lets nobody see what, there is nothing to do.
 pub(crate) fn forget(meant: impl Fn(&Flow) -> bool) -> Result<(), Error> {
+    // To ask would load the module.
+    if !Path::new(TRACKS).exists() {
+        return Ok(());
+    }
     let mut socket = match Socket::of(NETLINK_NETFILTER) {
         Err(Error::Call { source, .. }) if lacking(source.raw_os_error()) => return Ok(()),
         other => other?,
