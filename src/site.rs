@@ -7,7 +7,7 @@ use straddle_intent::memory::Memory;
 use straddle_intent::model::{self, Model};
 use straddle_intent::object::SysctlKey;
 use straddle_intent::plan::{Endpoints, Facts, Offers, Plan, plan, sysctls_before};
-use straddle_intent::site::{Unknown, check, identify};
+use straddle_intent::site::{Unknown, check, identify, programs};
 use straddle_intent::snapshot::Snapshot;
 use straddle_intent::step::Step;
 use straddle_kernel::{Journal, Kernel, Live, boot_id, endpoints, offers};
@@ -58,7 +58,7 @@ impl Site {
         let file = read(&place.config)?;
         let mut kernel = Live::open()?;
         let live = kernel.addresses()?;
-        let offers = asked();
+        let offers = asked(&file.model);
         let host = locate(&file, place, &live, &offers)?;
         let uplink = file.model.hosts.iter().find(|known| known.name == host).map(|host| &host.uplink.value);
         let hardware = uplink.map(|uplink| kernel.hardware(uplink)).transpose()?.unwrap_or_default();
@@ -110,9 +110,9 @@ fn seed(of: &[&[u8]]) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Which tunnel devices the kernel makes; without the right to ask, none is counted on.
-pub(crate) fn asked() -> Offers {
-    offers().unwrap_or_default()
+/// What the kernel has for the bridges of the file; without the right to ask, nothing is counted on.
+pub(crate) fn asked(model: &Model) -> Offers {
+    offers(|offers| programs(model, offers)).unwrap_or_default()
 }
 
 /// Finds this host in the file; what the file says of it must be so.

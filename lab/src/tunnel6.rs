@@ -310,10 +310,8 @@ fn flapped(world: &Broker) -> Result<Check, LabError> {
 fn moved(world: &Broker, straddle: &Straddle) -> Result<Check, LabError> {
     let serving = Serving::start(&world.web, world.directory())?;
     let target = authority(Broker::WEB.into());
-    // 1 MB takes some seconds at this rate.
-    let options = ["--limit-rate", "150k", "-m", "40"];
     let got = std::thread::scope(|scope| {
-        let fetching = scope.spawn(|| serving.fetch(&world.shed, &options, &target));
+        let fetching = scope.spawn(|| serving.fetch_slowly(&world.shed, &target));
         let begun = wait::until("the download to begin", ANSWER, || {
             let shown = world.web.run(&["ss", "-Htn", "state", "established", "sport = :80"]).ok()?;
             (!shown.stdout.trim().is_empty()).then_some(())

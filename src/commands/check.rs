@@ -16,7 +16,7 @@ pub(crate) fn check(place: &Place, file: Option<&Path>) -> Ended {
     }
     let file = read(&place.config)?;
     let live = Live::open()?.addresses()?;
-    let whose = match locate(&file, &place, &live, &asked()) {
+    let whose = match locate(&file, &place, &live, &asked(&file.model)) {
         Ok(host) => format!("this host is `{host}`"),
         Err(complaint) if is_elsewhere(&complaint) => {
             "this host is none of them, or the addresses don't tell".into()

@@ -212,6 +212,21 @@ fn kinds(model: &Model, host: &Host) -> Vec<Kind> {
     borrowed.chain(published).chain(tunnelled).collect()
 }
 
+/// The programs of the fast path that the hosts of the file may use, by their words in [`Offers`]: to ask for one takes
+/// the kernel some time.
+pub fn programs(model: &Model, offers: &Offers) -> Vec<&'static str> {
+    let translates = !model.siits.is_empty() || !model.clats.is_empty();
+    let tun = |host: &Host| {
+        kinds(model, host)
+            .iter()
+            .any(|kind| Backend::choose(model, &host.name, *kind, offers).make == Make::Tun)
+    };
+    let carries = model.hosts.iter().any(tun);
+    let translator = translates.then_some(Offers::FAST_PATH);
+    let carrier = carries.then_some([Offers::FAST_OUTWARD, Offers::FAST_INWARD]);
+    translator.into_iter().chain(carrier.into_iter().flatten()).collect()
+}
+
 /// The file wants the fast path for carriers where the kernel has none, or where none of ours would do.
 fn no_fast_carrier(model: &Model, host: &Host, offers: &Offers) -> Option<Diagnostic> {
     let choice = host.fast_path.as_ref().filter(|choice| choice.value == FastChoice::Require)?;

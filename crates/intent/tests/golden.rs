@@ -123,12 +123,17 @@ fn on_host(text: &str, model: &Model, facts: &Facts<'_>) -> Vec<(String, String)
                 carrier.mtu,
                 carrier.backend.make,
                 carrier.backend.why,
-                carrier.slow.as_ref().filter(|_| offers.knows_fast()).map(slow).unwrap_or_default()
+                carrier
+                    .slow
+                    .as_ref()
+                    .filter(|_| offers.knows_fast(Offers::FAST_OUTWARD))
+                    .map(slow)
+                    .unwrap_or_default()
             ),
             Via::Translator(translator) => {
                 let (mtu4, mtu6) = (translator.config.mtu4, translator.config.mtu6);
                 let fast = match &translator.slow {
-                    Some(why) if offers.knows_fast() => format!("; no fast path: {why}"),
+                    Some(why) if offers.knows_fast(Offers::FAST_PATH) => format!("; no fast path: {why}"),
                     Some(_) => String::new(),
                     None => "; fast path".into(),
                 };

@@ -204,6 +204,11 @@ fn matched(part: &Match) -> Vec<Value> {
             let way = json!({"fib": {"result": "oifname", "flags": ["saddr"]}});
             json!({"match": {"op": "!=", "left": way, "right": dev}})
         }
+        Match::Errors6 => {
+            let kind = json!({"payload": {"base": "th", "offset": 0, "len": 8}});
+            let error = json!({"match": {"op": "<", "left": kind, "right": 128}});
+            return vec![equal(meta("l4proto"), json!("ipv6-icmp")), error];
+        }
         // Type and code, then what the error quotes behind its 8 bytes: the next header of the packet,
         // that of its destination options (a tunnel encapsulation limit), or the protocol.
         Match::UnreachableAbout(protocol) => return quoting("ipv6-icmp", 0x0104, &[(112, *protocol)]),

@@ -1,7 +1,6 @@
 //! Which tunnel devices this kernel makes. Asked by trying, in a network namespace that ends with the
 //! thread that asks: the host itself keeps nothing of it but a loaded module.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use straddle_intent::object::{Format, Link, LinkKind, Tunnel};
@@ -10,17 +9,19 @@ use straddle_intent::plan::Offers;
 use crate::netlink::{Socket, link};
 use crate::{Error, fast};
 
-/// Asks for a device of each kind.
+/// Asks for a device of each kind, and then for the programs that `programs` names, which is told the answers so far.
 ///
 /// # Errors
 /// Without the right to make a namespace, or a thread.
-pub fn offers() -> Result<Offers, Error> {
-    let asking = std::thread::Builder::new().name("offers".into()).spawn(ask);
-    let asked = asking.map_err(Error::call("thread"))?.join();
-    asked.unwrap_or_else(|_| Ok(Offers::default()))
+pub fn offers(programs: impl Fn(&Offers) -> Vec<&'static str> + Sync) -> Result<Offers, Error> {
+    std::thread::scope(|scope| {
+        let asking = std::thread::Builder::new().name("offers".into()).spawn_scoped(scope, || ask(&programs));
+        let asked = asking.map_err(Error::call("thread"))?.join();
+        asked.unwrap_or_else(|_| Ok(Offers::default()))
+    })
 }
 
-fn ask() -> Result<Offers, Error> {
+fn ask(programs: &dyn Fn(&Offers) -> Vec<&'static str>) -> Result<Offers, Error> {
     // SAFETY: only this thread leaves the namespace, and it opens every descriptor that it uses afterwards.
     let left = unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) };
     left.map_err(|errno| Error::call("a network namespace to ask in")(errno.into()))?;
@@ -31,11 +32,16 @@ fn ask() -> Result<Offers, Error> {
         Err(Error::Netlink { why, .. }) => (format.word(), Some(why)),
         Err(error) => (format.word(), Some(error.to_string())),
     };
-    let mut offers: BTreeMap<_, _> = kinds.map(one).into_iter().collect();
-    offers.insert(Offers::FAST_PATH, fast::refusal());
-    offers.insert(Offers::FAST_OUTWARD, fast::outward_refusal());
-    offers.insert(Offers::FAST_INWARD, fast::inward_refusal());
-    Ok(Offers(offers))
+    let mut offers = Offers(kinds.map(one).into_iter().collect());
+    for program in programs(&offers) {
+        let refusal = match program {
+            Offers::FAST_OUTWARD => fast::outward_refusal(),
+            Offers::FAST_INWARD => fast::inward_refusal(),
+            _ => fast::refusal(),
+        };
+        offers.0.insert(program, refusal);
+    }
+    Ok(offers)
 }
 
 /// A tunnel to nowhere (RFC 5737, RFC 3849).

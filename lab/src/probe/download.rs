@@ -52,8 +52,8 @@ pub fn download_during(
     let serving = Serving::start(server, directory)?;
     let copy = serving.site.root.join("copy");
     let mut command = client.command("curl");
-    command.args(["-sS", "-N", "-m", "60", "--limit-rate", SLOW, "-o"]).arg(&copy);
-    command.arg(format!("http://{}/file", authority(target)));
+    command.args(["-sS", "-N", "-m", "60", "-o"]).arg(&copy);
+    command.arg(format!("http://{}/slow", authority(target)));
     let curl = Process::start(command, &serving.site.root.join("curl.log"))?;
     let length = || fs::metadata(&copy).map(|copy| copy.len()).unwrap_or_default();
     let begun = std::time::Instant::now();
@@ -103,14 +103,24 @@ impl Serving {
         options: &[&str],
         authority: &str,
     ) -> Result<Download, LabError> {
+        self.get(client, options, &format!("http://{authority}/file"))
+    }
+
+    /// The same at 150 kB a second. It is the server that takes its time: a curl that is told to reads what has come
+    /// already.
+    pub(crate) fn fetch_slowly(&self, client: &Host, authority: &str) -> Result<Download, LabError> {
+        self.get(client, &["-m", "40"], &format!("http://{authority}/slow"))
+    }
+
+    fn get(&self, client: &Host, options: &[&str], url: &str) -> Result<Download, LabError> {
         let site = &self.site;
         let copy = site.root.join("copy");
         // The copy of an earlier download must not pass for this one's.
         let _ = fs::remove_file(&copy);
-        let (url, copied) = (format!("http://{authority}/file"), copy.to_string_lossy());
+        let copied = copy.to_string_lossy();
         let mut words = vec!["curl", "-sS", "-m", "10", "-o", &copied, "-w", "%{time_total}"];
         words.extend(options);
-        words.push(&url);
+        words.push(url);
         let output = client.try_run(&words)?;
         let arrived = fs::read(&copy).unwrap_or_default();
         Ok(Download {
@@ -164,9 +174,6 @@ fn pseudo_random() -> impl Iterator<Item = u8> {
 
 const MEGABYTE: usize = 1_000_000;
 const START: Duration = Duration::from_secs(5);
-/// Bytes in a second: the file takes five.
-const SLOW: &str = "200k";
-
 /// One process, root, everything below the directory that `-p` names.
 const CONFIGURATION: &str = "
 daemon off;
@@ -181,6 +188,10 @@ http {
     fastcgi_temp_path fastcgi;
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
-    server { listen 80; listen 443; listen [::]:80; listen [::]:443; root site; }
+    server {
+        listen 80; listen 443; listen [::]:80; listen [::]:443;
+        root site;
+        location = /slow { alias site/file; limit_rate 150k; }
+    }
 }
 ";

@@ -83,6 +83,8 @@ pub enum Match {
     WayBack,
     /// A source to which the way leads by another device than this one, or nowhere.
     NotBehind(String),
+    /// ICMPv6 errors (RFC 4443 §2.1: types below 128).
+    Errors6,
     /// ICMPv6 port unreachable about an IPv6 packet with this next header.
     UnreachableAbout(u8),
     /// The same, about one with this next header behind destination options.
@@ -231,6 +233,7 @@ impl fmt::Display for Match {
             Match::Destination6Net(net) => write!(f, "to {net}"),
             Match::WayBack => write!(f, "way back"),
             Match::NotBehind(dev) => write!(f, "from not behind {dev}"),
+            Match::Errors6 => write!(f, "icmpv6 errors"),
             Match::UnreachableAbout(protocol) => write!(f, "unreachable about {protocol}"),
             Match::UnreachableBehindOptions(protocol) => write!(f, "unreachable about options, {protocol}"),
             Match::UnreachableAbout4(protocol) => write!(f, "icmp unreachable about {protocol}"),

@@ -43,9 +43,9 @@ impl Offers {
     /// The word for one that decapsulates.
     pub const FAST_INWARD: &'static str = "fast-inward";
 
-    /// Whether the kernel was asked for the fast path.
-    pub fn knows_fast(&self) -> bool {
-        self.0.contains_key(Self::FAST_PATH)
+    /// Whether the kernel was asked for this program of the fast path.
+    pub fn knows_fast(&self, program: &str) -> bool {
+        self.0.contains_key(program)
     }
 
     /// Why the kernel does not take this program of the fast path; none when it does.

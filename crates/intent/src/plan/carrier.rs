@@ -71,7 +71,7 @@ pub(super) fn fast(
 ) {
     let Some(slow) = &carrier.slow else { return };
     let mut programs: Vec<FastPath> = Vec::new();
-    if facts.offers.knows_fast() {
+    if facts.offers.knows_fast(Offers::FAST_OUTWARD) {
         let Carrier { kind, local, remote, .. } = *carrier;
         let ends = Ends { kind, local, remote, mtu: carrier.mtu.value };
         let outward = || FastPath::outward(&carrier.device, &ends);

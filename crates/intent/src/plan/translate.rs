@@ -31,7 +31,9 @@ pub(super) fn fast(
     let choice = translation.fast();
     let present = facts.live.fast.iter().find(|fast| fast.serves() == dev);
     // Whoever can't ask the kernel sees what is there all the same.
-    if let Some(present) = present.filter(|_| choice != FastChoice::Off && !facts.offers.knows_fast()) {
+    if let Some(present) =
+        present.filter(|_| choice != FastChoice::Off && !facts.offers.knows_fast(Offers::FAST_PATH))
+    {
         wanted.push(object(Object::FastPath(present.clone())));
         return None;
     }
@@ -99,7 +101,8 @@ pub(super) enum Families {
 
 /// Of what is newly forwarded, only what the translator takes or gives passes. What comes from elsewhere with a source
 /// that lies behind the translator itself has a false one: on the other side it would look like somebody there
-/// (RFC 6052 §5.1).
+/// (RFC 6052 §5.1). Not so errors: those of routers behind another translator with the same prefix, as at the edge of a
+/// data centre (RFC 7756), come from there.
 pub(super) fn only_translated(
     bridge: &str,
     dev: &str,
@@ -110,6 +113,7 @@ pub(super) fn only_translated(
     let mut rules = vec![
         (vec![Match::In(dev())], Verdict::Accept),
         (vec![Match::Out(dev()), Match::NotBehind(dev())], Verdict::Accept),
+        (vec![Match::Out(dev()), Match::Errors6], Verdict::Accept),
         (vec![Match::Out(dev())], Verdict::Count),
     ];
     let six = facts.forwards_by(&SysctlKey::ipv6_conf("all", "forwarding"));
