@@ -25,7 +25,7 @@ struct Here<'a> {
     uplink: &'a str,
     /// The number of its table and mark.
     number: u32,
-    /// Whether a [[via6]] gives this host a default route.
+    /// Whether a `via6` gives this host a default route.
     by_via6: bool,
     facts: &'a Facts<'a>,
 }

@@ -4,7 +4,7 @@
 //! The first hangs on the device by a filter of a `clsact` qdisc and is pinned nowhere: it lives as long as the
 //! device does, whoever serves that, and goes with it. The filter's name is the mark, and tells what the program
 //! was told. Another table is another program, put in the former's place in one step, so that each packet sees
-//! either the one or the other. For the second see [`ingress`].
+//! either the one or the other. For the second see `ingress.rs`.
 
 mod counts;
 mod filter;
