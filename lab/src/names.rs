@@ -42,7 +42,7 @@ fn start(host: &Host, directory: &Path, name: &str, own: &str) -> Result<Process
     Ok(unbound)
 }
 
-const START: Duration = Duration::from_secs(5);
+const START: Duration = Duration::from_secs(20);
 
 /// No file outside the lab is read or written.
 const COMMON: &str = "

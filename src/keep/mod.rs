@@ -226,9 +226,7 @@ impl<'a> Keeper<'a> {
                 None => say::line(&format!("{bridge}: the other end acknowledges this host's endpoint")),
             }
         }
-        let heard = self.updates.heard();
-        let mut endpoints = self.site.endpoints.clone();
-        endpoints.extend(heard);
+        let endpoints = self.updates.heard();
         if endpoints == self.site.endpoints {
             return;
         }

@@ -71,15 +71,25 @@ impl Updates {
                 Err(complaint) => complaints.push(complaint),
             },
         }
-        let goes_on = |http: &Http| !anew && Some(&http.wanted) == plan.http.as_ref() && !http.has_ended();
-        self.http = self.http.take().filter(goes_on);
-        if let (None, Some(wanted)) = (&self.http, &plan.http) {
-            match Http::begin(wanted, &self.endpoints, &self.news) {
-                Ok(begun) => self.http = Some(begun),
-                Err(complaint) => complaints.push(complaint),
-            }
-        }
+        complaints.extend(self.change_http(plan.http.as_ref(), anew).err());
         complaints
+    }
+
+    /// What listens goes on as it is where the files of what is to listen can't be read.
+    fn change_http(&mut self, wanted: Option<&HttpUpdates>, anew: bool) -> Result<(), Complaint> {
+        let goes_on = |http: &Http| !anew && Some(&http.wanted) == wanted && !http.has_ended();
+        if self.http.as_ref().is_some_and(goes_on) {
+            return Ok(());
+        }
+        let Some(wanted) = wanted else {
+            self.http = None;
+            return Ok(());
+        };
+        let files = (wanted, secrets(wanted)?, transport(wanted)?);
+        // The port is free once whoever listens there has ended.
+        self.http = None;
+        self.http = Some(Http::begin(files, &self.endpoints, &self.news)?);
+        Ok(())
     }
 
     /// Can be read from when something was told or heard, or a loop has ended.
@@ -224,8 +234,11 @@ impl Signed {
 }
 
 impl Http {
-    fn begin(wanted: &HttpUpdates, endpoints: &Arc<Endpoints>, news: &OwnedFd) -> Result<Http, Complaint> {
-        let (expected, transport) = (secrets(wanted)?, transport(wanted)?);
+    fn begin(
+        (wanted, expected, transport): (&HttpUpdates, Vec<http::Expected>, Transport),
+        endpoints: &Arc<Endpoints>,
+        news: &OwnedFd,
+    ) -> Result<Http, Complaint> {
         let server = http::Server::begin(&wanted.listen, transport, expected, endpoints.clone());
         let server = server.map_err(|why| not_told(format!("{}: {why}", wanted.url)))?;
         listen(news, server.ended())?;

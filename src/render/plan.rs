@@ -116,13 +116,15 @@ pub(crate) fn in_step(plan: &Plan) -> String {
     if names.is_empty() {
         "in step: no bridge of the file ends on this host".into()
     } else {
-        format!("in step: {}", names.join(", "))
+        folded("", 2, &format!("in step: {}", names.join(", "))).trim_end().to_string()
     }
 }
 
 /// What an `up` alone does not do.
 pub(crate) fn needs_serving(plan: &Plan) -> String {
-    let devices: Vec<&str> = plan.served().filter_map(Bridge::device).collect();
+    let mut devices: Vec<&str> = plan.served().filter_map(Bridge::device).collect();
+    // All clients of a server share one.
+    devices.dedup();
     let translated = |bridge: &Bridge| matches!(&bridge.via, Via::Translator(t) if t.slow.is_none());
     let what = if plan.served().any(translated) { "not everything" } else { "nothing" };
     let text = if devices.is_empty() {

@@ -57,18 +57,43 @@ impl Endpoints {
         self.lock().get(bridge).copied()
     }
 
-    /// It was told; whether it is another one than before.
-    pub(crate) fn learn(&self, bridge: &str, endpoint: IpAddr) -> bool {
+    /// It was told by somebody with a key, from this address; whether it is another one than before. Nothing is learnt
+    /// where another bridge ends there already, unless whoever tells it is there: then the other one has gone.
+    pub(crate) fn learn(&self, bridge: &str, endpoint: IpAddr, from: IpAddr) -> Option<bool> {
         let told_at = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs());
-        let before = self.lock().insert(bridge.into(), Known { endpoint, told_at });
+        let mut all = self.lock();
+        let is_others = |(name, known): (&String, &Known)| name != bridge && known.endpoint == endpoint;
+        if from.to_canonical() != endpoint && all.iter().any(is_others) {
+            return None;
+        }
+        all.retain(|name, known| !is_others((name, known)));
+        let before = all.insert(bridge.into(), Known { endpoint, told_at });
         let changed = before.map(|known| known.endpoint) != Some(endpoint);
         if changed {
             self.bell.ring();
         }
-        changed
+        Some(changed)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_takes_the_place_of_another_from_afar() {
+        let [here, there]: [IpAddr; 2] = ["203.0.113.9", "198.51.100.7"].map(|text| text.parse().unwrap());
+        let known = Endpoints::new([("shed".to_string(), here)]).unwrap();
+        assert_eq!(known.learn("box", there, there), Some(true));
+        assert_eq!(known.learn("box", here, there), None);
+        assert_eq!(known.all(), BTreeMap::from([("box".into(), there), ("shed".into(), here)]));
+        assert_eq!(known.learn("shed", here, there), Some(false), "it may say so of itself from anywhere");
+        // The shed's provider has given its address to the box.
+        assert_eq!(known.learn("box", here, here), Some(true));
+        assert_eq!(known.all(), BTreeMap::from([("box".into(), here)]));
     }
 }

@@ -241,7 +241,7 @@ fn called<'a>(model: &'a Model, name: &str) -> Option<&'a Tunnel6> {
 
 const NOWHERE: &str = "What is not in use of it goes nowhere, not back to the server.";
 /// Asks for the key when it is run.
-const CURL: &str = "curl --user ";
+const CURL: &str = "curl -4 --user ";
 const FORWARDING: &str = "net.ipv6.conf.all.forwarding";
 /// MTU in bytes of a path of which nothing is said.
 const ETHERNET: u32 = 1500;

@@ -6,7 +6,7 @@ pub(super) fn handout(it: &Invitation<'_>) -> Handout {
     let section = section(it.device());
     let place = "Paste it into the router's shell, or run it there: sh FILE\n\
                  It needs the package 6in4: opkg install 6in4, or apk add 6in4";
-    let mut text = it.head(place) + &it.telling("uclient-fetch -qO- --password=KEY --user=");
+    let mut text = it.head(place) + &it.telling("uclient-fetch -4 -qO- --password=KEY --user=");
     text.push_str("uci -q batch <<'STRADDLE'\n");
     text.push_str(&format!("delete network.{section}\nset network.{section}=interface\n"));
     let mut option = |command: &str, name: &str, value: &str| {

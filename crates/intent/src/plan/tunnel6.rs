@@ -7,6 +7,7 @@ mod server;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use ipnet::IpNet;
 use straddle_encap::Kind;
 
 use crate::model::{End, End4, Endpoint4, Model, Tunnel6};
@@ -43,10 +44,19 @@ fn there(end: &End4, bridge: &str, facts: &Facts<'_>) -> Option<Ipv4Addr> {
     match end.endpoint {
         Endpoint4::Fixed(address) => Some(address),
         Endpoint4::Follows => match facts.endpoints.get(bridge) {
-            Some(IpAddr::V4(address)) => Some(*address),
+            // Whoever has a key may tell what it likes: packets to this host itself would go round in it.
+            Some(IpAddr::V4(address)) => Some(*address).filter(|address| !is_own(*address, facts)),
             Some(IpAddr::V6(_)) | None => None,
         },
     }
+}
+
+/// Whether packets to an address end on this host, or on all of a network of its own.
+fn is_own(address: Ipv4Addr, facts: &Facts<'_>) -> bool {
+    facts.live.addresses.iter().any(|held| match held.net {
+        IpNet::V4(net) => net.addr() == address || net.prefix_len() < 31 && net.broadcast() == address,
+        IpNet::V6(_) => false,
+    })
 }
 
 /// The other end sends to an address that must arrive here, and takes packets from it alone.

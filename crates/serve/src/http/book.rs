@@ -133,8 +133,11 @@ impl Book {
         let Some(address) = endpoint(told, peer, tunnel.version) else {
             return (Reason::UnsuitableAddress, None);
         };
-        let changed = self.endpoints.learn(&tunnel.bridge, address);
-        (if changed { Reason::Accepted } else { Reason::Unchanged }, Some(address))
+        match self.endpoints.learn(&tunnel.bridge, address, peer) {
+            Some(true) => (Reason::Accepted, Some(address)),
+            Some(false) => (Reason::Unchanged, Some(address)),
+            None => (Reason::UnsuitableAddress, None),
+        }
     }
 }
 
@@ -222,9 +225,13 @@ mod tests {
             ("hostname=home&myip=2001:db8::1,100.64.0.1", ann, "200 good 100.64.0.1"),
         ]);
         check(&[
-            ("hostname=shed,home,%20six&myip=192.0.2.1", ann, "200 good 192.0.2.1, good 192.0.2.1, nohost"),
+            ("hostname=shed,home,%20six&myip=192.0.2.1", ann, "200 good 192.0.2.1, badip, nohost"),
             ("hostname=home&username=ann&password=key1", None, "200 good 198.51.100.7"),
             ("hostname=office&myip=192.0.2.9", Some("ann:key2"), "200 good 192.0.2.9"),
+            // Where another tunnel ends only who is there can say that it has gone.
+            ("hostname=office&myip=192.0.2.1", Some("ann:key2"), "200 badip"),
+            ("hostname=office", Some("ann:key2"), "200 good 198.51.100.7"),
+            ("hostname=home", ann, "200 good 198.51.100.7"),
         ]);
         check(&[
             ("hostname=six&myip=2001:db8::1", Some("bob:key3"), "200 good 2001:db8::1"),

@@ -9,7 +9,7 @@ straddle_wire::reasons! {
     UnknownHost "unknown-host" "User and key were right for a tunnel, but not for the one that was named."
     NoHost "no-host" "The request named no tunnel."
     TooManyHosts "too-many-hosts" "The request named more tunnels than are taken at once."
-    UnsuitableAddress "unsuitable-address" "The address is none that a tunnel can end at, or of the other version of IP."
+    UnsuitableAddress "unsuitable-address" "The address is none that a tunnel can end at, of the other version of IP, or another tunnel's."
     TunnelRateLimited "tunnel-rate-limited" "There were more updates of one tunnel than are taken in that time."
     RateLimited "rate-limited" "There were more requests, from one network or in all, than are answered in that time."
     ConnectionLimited "connection-limited" "There were more connections, at a time or in that time, than are heard; it was closed unheard."

@@ -185,7 +185,7 @@ impl Listener {
         let Outcome { reason, answer } = ledger.receive(&datagram);
         let latest = matches!(reason, Reason::Accepted | Reason::Refreshed);
         if let Some(endpoint) = ledger.endpoint().filter(|_| latest) {
-            shared.endpoints.learn(&told.bridge, endpoint);
+            let _ = shared.endpoints.learn(&told.bridge, endpoint, from.ip());
         }
         told.tally.ended(reason);
         if answer.is_some_and(|answer| socket.send_to(&answer, from).is_err()) {
