@@ -1,7 +1,7 @@
 //! Where endpoints are told by HTTP, and by what names.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::Ipv4Addr;
 use std::str::FromStr as _;
 
 use super::value::{Complaint, complain};
@@ -11,7 +11,7 @@ use super::value::{Complaint, complain};
 pub struct UpdateUrl {
     /// Whether requests come within TLS.
     pub tls: bool,
-    /// The server's name, or its address as it stands in a URL.
+    /// The server's name, or its IPv4 address.
     pub host: String,
     /// The TCP port.
     pub port: u16,
@@ -49,21 +49,29 @@ pub(super) fn read(word: &str) -> Result<UpdateUrl, Complaint> {
         Some(port) => port.ok().filter(|port| *port > 0),
     };
     let Some(port) = port else { return complain(format!("`{word}` has no port from 1 to 65535"), EXAMPLE) };
+    if host.starts_with('[') {
+        let help = "write the server's IPv4 address, or its name: who has no IPv6 yet tells where it is";
+        return complain(format!("`{host}` is no IPv4 address"), help);
+    }
     if !is_host(host) {
-        return complain(format!("`{host}` is neither a name nor an address"), EXAMPLE);
+        return complain(format!("`{host}` is neither a name nor an IPv4 address of a server"), EXAMPLE);
     }
     Ok(UpdateUrl { tls, host: host.into(), port })
 }
 
-/// A name of letters, digits, `-` and `.`, which an IPv4 address is too, or an IPv6 address in brackets.
+/// A name of letters, digits, `-` and `.`, or an IPv4 address that can be a server's.
 fn is_host(host: &str) -> bool {
-    if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return Ipv6Addr::from_str(address).is_ok();
+    if let Ok(address) = Ipv4Addr::from_str(host) {
+        let other = address.is_unspecified() || address.is_loopback() || address.is_link_local();
+        return !(other || address.is_multicast() || address.is_broadcast());
     }
     let label = |label: &str| {
-        (1..=63).contains(&label.len()) && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+        let legal = label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        (1..=63).contains(&label.len()) && legal && !label.starts_with('-') && !label.ends_with('-')
     };
-    host.len() <= 253 && host.split('.').all(label)
+    // What ends in a number is taken for an address (WHATWG URL, "ends in a number").
+    let number = host.rsplit('.').next().is_some_and(|last| last.chars().all(|c| c.is_ascii_digit()));
+    host.len() <= 253 && host.split('.').all(label) && !number
 }
 
 /// A user, as clients write it before the colon of basic authentication (RFC 7617 §2).
@@ -98,8 +106,15 @@ mod tests {
         check("https://vps.example", Some((true, "vps.example", 443)));
         check("http://192.0.2.10", Some((false, "192.0.2.10", 80)));
         check("https://192.0.2.10:8443", Some((true, "192.0.2.10", 8443)));
-        check("https://[2001:db8::1]", Some((true, "[2001:db8::1]", 443)));
-        check("https://[2001:db8::1]:81", Some((true, "[2001:db8::1]", 81)));
+        for wrong in [
+            "https://[2001:db8::1]:81",
+            "http://127.0.0.1",
+            "http://0.0.0.0",
+            "http://256.1.1.1",
+            "http://-x",
+        ] {
+            check(wrong, None);
+        }
         for wrong in ["", "vps.example", "ftp://vps", "https://", "https://vps/", "https://vps/nic/update"] {
             check(wrong, None);
         }
@@ -111,7 +126,7 @@ mod tests {
 
     #[test]
     fn they_are_told_as_they_are_written() {
-        for word in ["https://vps.example", "http://192.0.2.10", "https://[2001:db8::1]:81", "http://a:443"] {
+        for word in ["https://vps.example", "http://192.0.2.10", "http://a:443"] {
             assert_eq!(read(word).unwrap().to_string(), word);
         }
         assert_eq!(read("https://a:443").unwrap().to_string(), "https://a");

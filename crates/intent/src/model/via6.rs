@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
@@ -132,7 +133,29 @@ pub(super) fn build(config: &Config, found: &mut Vec<Diagnostic>) -> Vec<Via6> {
         }
     }
     router::round(config, found);
+    twice(&via6s, found);
     via6s
+}
+
+/// Two hosts can't be the same neighbour of their router.
+fn twice(via6s: &[Via6], found: &mut Vec<Diagnostic>) {
+    let mut known: HashMap<(&str, &str, Ipv6Addr), &str> = HashMap::new();
+    for via6 in via6s {
+        let Some(router) = &via6.router else { continue };
+        for hop in &router.hops {
+            let other = *known.entry((&router.host, &hop.dev.value, hop.address)).or_insert(&via6.host);
+            if other != via6.host {
+                found.push(Diagnostic::new(
+                    hop.dev.span.clone(),
+                    format!(
+                        "{} and {} are both {} on {} of {}",
+                        other, via6.host, hop.address, hop.dev.value, router.host
+                    ),
+                    "write each host's own address into `host6`, and the device that it is on into `router-dev`",
+                ));
+            }
+        }
+    }
 }
 
 fn one(config: &Config, entry: &config::Via6, found: &mut Vec<Diagnostic>) -> Option<Via6> {

@@ -55,6 +55,15 @@ pub(super) fn update(
         let why = "endpoints are told by HTTP there";
         lacks(server, "update-url", why, "\"https://vps.example\", as clients reach it", found);
     }
+    if let (Some(signs), Some(sent)) = (&entry.key_file, &entry.update_key_file)
+        && signs.value == sent.value
+    {
+        found.push(Diagnostic::new(
+            sent.span.clone(),
+            "the key of signed updates would be sent to the server",
+            "write a file of its own into `update-key-file`, such as \"/etc/straddle/box-http.key\"",
+        ));
+    }
     let own = name(entry)?;
     let word =
         |word: &Option<Spanned<String>>| word.as_ref().map_or_else(|| own.clone(), |it| it.value.clone());
