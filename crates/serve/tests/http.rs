@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{AddressFamily, SocketType};
 use straddle_lab::wait;
 use straddle_serve::http::{Expected, Secret, Server, Tls, Transport};
 use straddle_serve::told::Endpoints;
@@ -358,6 +359,25 @@ fn slow_clients() {
         answer(address(&server), &get("hostname=office.example&myip=192.0.2.4")),
         "200 good 192.0.2.4"
     );
+}
+
+/// From many networks, each with as many connections as it may have.
+#[test]
+fn slow_clients_from_everywhere_keep_nobody_away() {
+    let server = plain();
+    let to = address(&server);
+    let connected = |from: [u8; 4]| {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&socket, &SocketAddr::new(IpAddr::from(from), 0)).unwrap();
+        rustix::net::connect(&socket, &to).unwrap();
+        let mut stream = TcpStream::from(socket);
+        stream.write_all(b"GET /nic/update?hostname=home.example HTTP/1.1\r\n").unwrap();
+        stream
+    };
+    let held: Vec<_> = (2..20).flat_map(|last| [last; 16]).map(|last| connected([127, 0, 0, last])).collect();
+    counted(&server, "connection-limited", 288 - 256);
+    assert_eq!(answer(to, &get("hostname=home.example&myip=192.0.2.5")), "200 good 192.0.2.5");
+    drop(held);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! One thread for all tunnels and all connections.
 
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -193,12 +194,12 @@ impl Listener {
                 Err(error) => return Err(Error::call("accepting a connection")(error)),
             };
             let alike = |connection: &&Connection| network(connection.peer()) == network(peer);
-            let room =
-                self.connections.len() < MOST && self.connections.iter().filter(alike).count() < MOST_OF_ONE;
+            let room = self.connections.iter().filter(alike).count() < MOST_OF_ONE;
             if !room || !self.limit.allows(network(peer), now) {
                 self.shared.strangers.ended(Reason::ConnectionLimited);
                 continue;
             }
+            self.make_room();
             let tls = match &self.transport {
                 Transport::Plain => Ok(None),
                 Transport::Tls(tls) => tls.connection().map(Some),
@@ -209,6 +210,24 @@ impl Listener {
             }
         }
         Ok(())
+    }
+
+    /// Where all places are taken, the oldest connection of the network that has most goes: a request takes
+    /// milliseconds, so that it only holds its place.
+    fn make_room(&mut self) {
+        if self.connections.len() < MOST {
+            return;
+        }
+        let mut counts: HashMap<u64, usize> = HashMap::new();
+        for connection in &self.connections {
+            *counts.entry(network(connection.peer())).or_default() += 1;
+        }
+        let most = counts.values().copied().max();
+        let has_most = |connection: &Connection| counts.get(&network(connection.peer())).copied() == most;
+        if let Some(oldest) = self.connections.iter().position(has_most) {
+            self.connections.remove(oldest);
+            self.shared.strangers.ended(Reason::ConnectionLimited);
+        }
     }
 }
 
