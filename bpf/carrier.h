@@ -48,13 +48,7 @@ struct counts {
 	__u64 slow[SLOW_ROOM];
 };
 
-struct {
-	MAP_NUMBER(type, MAP_PERCPU_ARRAY);
-	/* The second is what programs before this one have counted. */
-	MAP_NUMBER(max_entries, 2);
-	MAP_TYPE(key, __u32);
-	MAP_TYPE(value, struct counts);
-} COUNTS SECTION(".maps");
+COUNTED_BY(struct counts);
 
 /* What the kernel was asked in a tick of its clock: asking for each packet would cost more than the rest. */
 struct asked {

@@ -8,6 +8,8 @@
 #[path = "../../xlat/tests/case/mod.rs"]
 #[allow(dead_code, reason = "what the cases say of the outcome is told by the core here")]
 mod case;
+#[path = "fast/root.rs"]
+mod root;
 #[path = "fast/worlds.rs"]
 mod worlds;
 
@@ -21,6 +23,7 @@ use straddle_wire::ip::Version;
 use straddle_wire::vnet;
 use straddle_xlat::{Config, State, Translator, Verdict};
 
+use root::root;
 use worlds::{Random, packet, worlds};
 
 /// A link header: `BPF_PROG_TEST_RUN` passes packets with one.
@@ -122,16 +125,6 @@ fn header_is_right(header: &[u8]) -> bool {
     let words = header.chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1]));
     let sum: u32 = words.sum();
     (sum & 0xffff) + (sum >> 16) == 0xffff
-}
-
-/// Whether there is root to load programs with; loudly, where not.
-fn root(test: &str) -> bool {
-    if rustix::process::geteuid().is_root() {
-        return true;
-    }
-    assert!(std::env::var_os("CI").is_none(), "{test} needs root, and CI must not skip it");
-    std::io::stderr().write_all(format!("SKIPPED (needs root): {test}\n").as_bytes()).unwrap();
-    false
 }
 
 #[test]

@@ -5,6 +5,8 @@
 //! Needs root. `STRADDLE_PACKETS` says how many packets are made up.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+#[path = "fast/root.rs"]
+mod root;
 #[path = "fast/worlds.rs"]
 #[allow(dead_code, reason = "what a translator needs beyond packets")]
 mod worlds;
@@ -19,6 +21,7 @@ use straddle_intent::object::Ends;
 use straddle_kernel::fast::Loaded;
 use straddle_wire::vnet;
 
+use root::root;
 use worlds::{Random, packet, worlds};
 
 /// A link header: `BPF_PROG_TEST_RUN` passes packets with one.
@@ -176,16 +179,6 @@ impl Pair {
 /// The same but for traffic class, flow label and hop limit.
 fn same6(one: &[u8], other: &[u8]) -> bool {
     one[0] >> 4 == other[0] >> 4 && one[4..7] == other[4..7] && one[8..] == other[8..]
-}
-
-/// Whether there is root to load programs with; loudly, where not.
-fn root(test: &str) -> bool {
-    if rustix::process::geteuid().is_root() {
-        return true;
-    }
-    assert!(std::env::var_os("CI").is_none(), "{test} needs root, and CI must not skip it");
-    std::io::stderr().write_all(format!("SKIPPED (needs root): {test}\n").as_bytes()).unwrap();
-    false
 }
 
 #[test]

@@ -11,10 +11,13 @@ const KEYS: [&str; 5] = ["on-link", "neighbour-source", "update-url", "certifica
 pub(super) fn check(config: &Config, found: &mut Vec<Diagnostic>) {
     let servers = config.tunnels6.iter().filter_map(|entry| Some(entry.server.as_ref()?.value.as_str()));
     let servers: HashSet<&str> = servers.collect();
+    // A name that is misspelt may be meant to be any host's.
+    let known = |name: &&str| config.hosts.iter().any(|host| host.name.value == **name);
+    let all_known = servers.iter().all(known);
     for host in &config.hosts {
         if servers.contains(host.name.value.as_str()) {
             answers(host, found);
-        } else {
+        } else if all_known {
             without_use(host, found);
         }
     }
