@@ -2,7 +2,7 @@
 /* What comes in by an uplink from a carrier's peer: plain outer packets are opened here (RFC 2473, RFC 2784,
    RFC 4213), and come in by the carrier's tun device as if the slow path had written them; all others go their way. */
 
-#include "carrier.h"
+#include "clients.h"
 
 /* The tun device. */
 const volatile __u32 INTO;
@@ -15,12 +15,31 @@ struct {
 	MAP_TYPE(value, __u8[96]);
 } STRADDLE SECTION(".maps");
 
-/* The outer header; the length of what is behind it, and its traffic class. */
-INLINE int outer4(struct __sk_buff *skb, __u32 *length, __u8 *class)
+/* The places of clients, where they share the device, by their outer addresses. */
+struct {
+	MAP_NUMBER(type, MAP_HASH);
+	MAP_NUMBER(max_entries, 1);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, __u32);
+} PEERS SECTION(".maps");
+
+/* Whether it is a peer's address; of a client also its place. */
+INLINE bool is_peer(__u32 remote, __u32 *place)
+{
+	if (!is_shared())
+		return remote == CARRIER.remote[0];
+	const __u32 *found = bpf_map_lookup_elem(&PEERS, &remote);
+	if (found)
+		*place = *found;
+	return found != 0;
+}
+
+/* The outer header; the length of what is behind it, its traffic class, and the place of a client. */
+INLINE int outer4(struct __sk_buff *skb, __u32 *length, __u8 *class, __u32 *place)
 {
 	struct ipv4 head;
 	if (!load(skb, 0, &head, sizeof(head)) || head.protocol != CARRIER.protocol ||
-	    head.source != CARRIER.remote[0] || head.destination != CARRIER.local[0])
+	    head.destination != CARRIER.local[0] || !is_peer(head.source, place))
 		return FOREIGN;
 	*length = BE16(head.total_len);
 	if (head.version_ihl != 0x45 || *length < sizeof(head) || (head.fragment & BE16(MORE_OR_OFFSET)) ||
@@ -76,14 +95,23 @@ INLINE bool mark_stays(__u8 inner, __u8 outer)
 	return inner == 3 || (outer != 3 && !(inner == 2 && outer == 1));
 }
 
+/* A client sends from its own networks alone (BCP 38). Of networks within one another the slow path knows more. */
+INLINE int may_send(const struct inner *inner, __u32 place)
+{
+	if (of_the_link(&inner->destination) || of_the_link(&inner->source))
+		return SLOW_LINK_SCOPE;
+	const struct owner *owner = owner_of(&inner->source);
+	return owner && owner->place == place ? SLOW_REASONS : SLOW_FOREIGN_SOURCE;
+}
+
 INLINE int decapsulate(struct __sk_buff *skb, struct counts *counts)
 {
 	/* What is for another host, or for a VLAN above this device. */
 	if (skb->pkt_type || skb->vlan_present)
 		return FOREIGN;
-	__u32 length = 0;
+	__u32 length = 0, place = 0;
 	__u8 class = 0;
-	int slow = outer_is_ipv4() ? outer4(skb, &length, &class) : outer6(skb, &length, &class);
+	int slow = outer_is_ipv4() ? outer4(skb, &length, &class, &place) : outer6(skb, &length, &class);
 	if (slow != SLOW_REASONS)
 		return slow;
 	struct asked *asked = ask(skb, POLICY_IN);
@@ -105,11 +133,18 @@ INLINE int decapsulate(struct __sk_buff *skb, struct counts *counts)
 		return SLOW_SHAPE;
 	if (!mark_stays(inner.class, class))
 		return SLOW_ECN;
+	if (is_shared()) {
+		slow = may_send(&inner, place);
+		if (slow != SLOW_REASONS)
+			return slow;
+	}
 	__u32 packets = skb->gso_segs;
 	__u64 flags = FIXED_GSO | (inner.six ? DECAP_IPV6 : DECAP_IPV4);
 	if (bpf_skb_adjust_room(skb, -(int)head, BPF_ADJ_ROOM_MAC, flags))
 		return SLOW_REFUSED;
 	count(&counts->inward, packets, inner.length);
+	if (is_shared())
+		count_client(place, packets, inner.length);
 	skb->mark = 0;
 	/* A stale time of departure would hold it up in the next queue. */
 	skb->tstamp = 0;
