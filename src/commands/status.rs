@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 
-use ipnet::Ipv6Net;
 use serde_json::{Value, json};
 use straddle_encap::Reason;
 use straddle_intent::object::{Object, Verdict, Wanted};
@@ -110,7 +109,7 @@ fn carried(site: &mut Site, look: &Look) -> BTreeMap<String, Carried> {
     let mut counted = BTreeMap::new();
     for (device, together) in devices {
         let Some((first, carrier)) = together.first() else { continue };
-        let clients: Vec<Ipv6Net> =
+        let clients: Vec<_> =
             together.iter().filter_map(|(_, carrier)| carrier.owned.first().copied()).collect();
         let Ok(Some((mut all, each))) = site.kernel.carried((device, &carrier.uplink), &clients) else {
             continue;
