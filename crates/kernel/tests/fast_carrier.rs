@@ -14,6 +14,7 @@ mod worlds;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::Command;
+use std::time::Duration;
 
 use straddle_encap::segment::segments;
 use straddle_encap::{Kind, decapsulate, encapsulate};
@@ -351,5 +352,45 @@ fn clients_packets_made_up_as_the_core() {
             counts[1][usize::from(pair.back(&made.bytes, from, &mut random))] += 1;
         }
         told(what, counts, each);
+    }
+}
+
+/// What 10,000 clients cost for each packet, and what ten: `cargo test --release -- --ignored --nocapture`. Each packet is
+/// for or from another client, so that none finds what the one before has brought near.
+#[test]
+#[ignore = "a measurement"]
+fn how_fast() {
+    namespace();
+    let pairs = [10, 1_000, 10_000].map(|count| Pair::new(sharing(count, usual)));
+    let mut times = [const { [const { Vec::new() }; 2] }; 3];
+    for round in 0..9 {
+        for (pair, times) in pairs.iter().zip(&mut times) {
+            let mut random = Random(round);
+            let mut total = [Duration::ZERO; 2];
+            for _ in 0..4_000 {
+                let client = random.below(pair.ends.clients().len());
+                let ends = &pair.ends.clients()[client];
+                // As much of the packets is for networks as for the links' addresses.
+                let net = ends.owned[random.below(ends.owned.len())];
+                for (way, program) in [&pair.outward, &pair.inward].into_iter().enumerate() {
+                    let mut inner = [&[0x60, 0, 0, 0, 0, 24, 17, 64][..], &[0x20; 32], &[0; 24]].concat();
+                    let at = [DESTINATION, SOURCE][way];
+                    inner[at..at + 16].copy_from_slice(&net.broadcast().octets());
+                    let head = outer(ends.remote.into(), pair.ends.local, Kind::Sit, 0, inner.len());
+                    let sent = if way == 0 { inner } else { [head, inner].concat() };
+                    let (returned, spent) = program.time(&frame(&sent), 1).unwrap();
+                    assert_eq!(returned, REDIRECT);
+                    total[way] += spent;
+                }
+            }
+            times.iter_mut().zip(total).for_each(|(times, total)| times.push(total / 4_000));
+        }
+    }
+    for (pair, times) in pairs.iter().zip(times) {
+        let [out, back] = times.map(|mut times| {
+            times.sort();
+            times[times.len() / 2]
+        });
+        eprintln!("{} clients: {out:?} a packet outward, {back:?} inward", pair.ends.clients().len());
     }
 }

@@ -1,0 +1,184 @@
+//! The fast path of a server's device that many clients share.
+//!
+//! ```text
+//!  web ── inet ── vps       box and shed have tunnels to the vps; the shed's address changes
+//!         │  │
+//!        box shed
+//! ```
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use straddle_intent::object::{Client, Ends, FastPath, Object, Peers};
+use straddle_intent::step::Step;
+use straddle_kernel::{Kernel as _, Live};
+use straddle_lab::host::Host;
+use straddle_lab::probe::ping;
+use straddle_lab::state::HostState;
+use straddle_lab::straddle::Straddle;
+use straddle_lab::world::Broker;
+use straddle_lab::{LabError, wait};
+
+use crate::fast::{LIMIT, while_bytes_flow};
+use crate::fast_carrier::programs;
+use crate::{exe, same, turn};
+
+/// The device of all clients.
+const DEVICE: &str = "st-sit_clients";
+/// Clients of a large table.
+const CLIENTS: u32 = 10_000;
+
+/// A world with one file for all, in which nobody may do without the fast path.
+fn world() -> Result<(Broker, Straddle), LabError> {
+    let world = Broker::build()?;
+    let key = world.directory().join("shed.key");
+    let text =
+        Broker::config(&key).replace("uplink = \"eth0\"", "uplink = \"eth0\"\nfast-path = \"require\"");
+    let straddle = Straddle::within(world.directory(), exe(), &text)?;
+    straddle.on(&world.vps).verb(&["key", &key.display().to_string()])?;
+    Ok((world, straddle))
+}
+
+fn reached(host: &Host) -> Result<(), LabError> {
+    wait::until("IPv6", LIMIT, || ping(host, Broker::WEB.into(), 1).ok().filter(|ping| ping.complete()))
+        .map(drop)
+}
+
+/// What the server has carried for a client.
+fn bridge(straddle: &Straddle, vps: &Host, name: &str) -> Result<Value, LabError> {
+    let output = straddle.on(vps).try_verb(&["status", "--json"])?;
+    let status: Value = serde_json::from_str(&output.stdout).unwrap();
+    let found = status["bridges"].as_array().into_iter().flatten();
+    Ok(found.filter(|bridge| bridge["bridge"]["name"] == name).cloned().next().unwrap())
+}
+
+/// Packets of a client's that went fast and slow, both ways.
+fn carried(bridge: &Value) -> (u64, u64) {
+    let fast = ["outward", "inward"].iter().filter_map(|way| bridge["fast"][way]["packets"].as_u64()).sum();
+    let slow = ["packets_out", "packets_in"].iter().filter_map(|way| bridge["counters"][way].as_u64()).sum();
+    assert_eq!(bridge["fast"]["lost"].as_u64(), Some(0), "{bridge}");
+    (fast, slow)
+}
+
+/// A download goes on by the fast path while the client moves, while nobody serves, and while somebody does again; what
+/// was carried for each client counts on.
+#[test]
+fn clients_bytes_flow_fast() -> Result<(), LabError> {
+    let Some(_turn) = turn("clients_bytes_flow_fast") else { return Ok(()) };
+    let (world, straddle) = world()?;
+    let state = HostState::read(&world.vps)?;
+    let vps = straddle.on(&world.vps);
+    let running = vps.run()?;
+    let clients = [straddle.on(&world.box_).run()?, straddle.on(&world.shed).run()?];
+    reached(&world.box_)?;
+    reached(&world.shed)?;
+    assert!(ping(&world.web, Broker::BOX.into(), 100)?.complete());
+    let bridge = |name| bridge(&straddle, &world.vps, name);
+    let before = carried(&bridge("box")?);
+    let again = while_bytes_flow((&world.web, &world.shed), Broker::SHED.into(), |flow| {
+        flow.goes_on("with all")?;
+        let (fast, slow) = carried(&bridge("shed")?);
+        assert!(fast > 10_000 && fast > 99 * slow, "{fast} packets went fast and {slow} slow");
+        let (fast_box, _) = carried(&bridge("box")?);
+        assert!(before.0 >= 200 && fast_box < before.0 + 100, "{fast_box} packets were the box's");
+
+        let [first, second] = Broker::SHED4;
+        let told = programs(&world.vps);
+        world.move_shed(first, second)?;
+        flow.goes_on("from another address")?;
+        assert_ne!(programs(&world.vps), told, "they were told");
+        let moved = carried(&bridge("shed")?);
+        assert!(moved.0 > fast + 10_000 && moved.0 > 99 * moved.1, "{moved:?} after {fast} and {slow}");
+        assert!(carried(&bridge("box")?).0 >= before.0, "the other one's counters go on");
+
+        let told = programs(&world.vps);
+        assert_eq!(told.len(), 2);
+        // Dropped is killed.
+        drop(running);
+        flow.goes_on("without a process")?;
+        let former = carried(&bridge("shed")?).0;
+        let again = vps.run()?;
+        assert_eq!(programs(&world.vps), told, "they are adopted");
+        flow.goes_on("with all again")?;
+        assert!(carried(&bridge("shed")?).0 > former + 10_000, "and count on");
+        Ok(again)
+    })?;
+    for (host, process) in
+        [&world.vps, &world.box_, &world.shed].into_iter().zip([again].into_iter().chain(clients))
+    {
+        straddle.on(host).down()?;
+        process.ends(LIMIT)?;
+    }
+    assert_eq!(programs(&world.vps), []);
+    same("after down", &state, &world.vps);
+    Ok(())
+}
+
+/// The box and many others, whose networks lie elsewhere in each generation.
+fn table(generation: u32) -> Ends {
+    let box_ = Client {
+        remote: Broker::BOX4,
+        mtu: 1480,
+        owned: vec![Broker::BOX.into(), "2001:db8:100:100::/64".parse().unwrap()],
+    };
+    let other = |number: u32| {
+        let bits = 0x2001_0db8_f000 << 80 | u128::from(generation) << 80 | u128::from(number) << 64;
+        let net = ipnet::Ipv6Net::new(bits.into(), 64).unwrap();
+        let remote = Ipv4Addr::from_bits(0x0a00_0000 + (generation << 20) + number);
+        Client { remote, mtu: 1400, owned: vec![net, std::net::Ipv6Addr::from_bits(bits | 1).into()] }
+    };
+    let clients = (1..CLIENTS).map(other).chain([box_]).collect();
+    Ends { local: Broker::VPS4.into(), peers: Peers::Clients(clients), ..Ends::shared_example() }
+}
+
+/// Nobody serves the server's device: whatever is not carried fast is lost, and nothing is.
+#[test]
+fn tables_of_thousands_are_exchanged_under_traffic() -> Result<(), LabError> {
+    let Some(_turn) = turn("tables_of_thousands_are_exchanged_under_traffic") else { return Ok(()) };
+    let (world, straddle) = world()?;
+    let vps = straddle.on(&world.vps);
+    let running = [vps.run()?, straddle.on(&world.box_).run()?];
+    reached(&world.box_)?;
+    let [running, at_the_box] = running;
+    drop(running);
+    let web = Broker::WEB.to_string();
+    let words = ["ping", "-n", "-q", "-i", "0.001", "-c", "4000", "-W", "2", &web];
+    let (lost, took) = std::thread::scope(|scope| {
+        let pings = [(); 2].map(|()| scope.spawn(|| world.box_.try_run(&words)));
+        let mut took = Vec::new();
+        let mut generation = 0;
+        while !pings.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            generation += 1;
+            let ends = table(generation % 16);
+            let programs = [FastPath::outward(DEVICE, &ends), FastPath::inward("eth0", DEVICE, &ends)];
+            let exchanged = world.vps.inside(|| {
+                let mut kernel = Live::open().unwrap();
+                let begun = Instant::now();
+                for program in programs {
+                    kernel.execute(&Step::Create(Object::FastPath(program))).unwrap();
+                }
+                begun.elapsed()
+            });
+            took.push(exchanged.unwrap());
+        }
+        let said = pings.map(|ping| ping.join().unwrap().unwrap().stdout);
+        let lost: Vec<String> = said.into_iter().filter(|said| !said.contains(" 4000 received")).collect();
+        (lost, took)
+    });
+    took.iter().for_each(|took| assert!(*took < LIMIT));
+    let mut sorted: Vec<Duration> = took;
+    sorted.sort();
+    let (count, middle) = (sorted.len(), sorted[sorted.len() / 2]);
+    assert!(lost.is_empty(), "{count} exchanges, {middle:?} each: {lost:#?}");
+    assert!(count >= 5, "{count} exchanges, {middle:?} each");
+    let (fast, _) = carried(&bridge(&straddle, &world.vps, "box")?);
+    assert!(fast >= 4 * 4_000, "{fast} packets of the box's were counted through {count} exchanges");
+    // A run adopts nothing that the file does not say.
+    let running = vps.run()?;
+    assert!(ping(&world.web, Broker::BOX.into(), 10)?.complete());
+    vps.down()?;
+    running.ends(LIMIT)?;
+    straddle.on(&world.box_).down()?;
+    at_the_box.ends(LIMIT)
+}
