@@ -61,6 +61,20 @@ fn carried(bridge: &Value) -> (u64, u64) {
     (fast, slow)
 }
 
+/// What the box sends from the shed's address is left to the slow path, which drops it.
+fn stolen(world: &Broker, bridge: impl Fn() -> Result<Value, LabError>) -> Result<(), LabError> {
+    let (shed, web) = (Broker::SHED.to_string(), Broker::WEB.to_string());
+    world.box_.ip(&format!("address add {shed}/128 dev lo"))?;
+    world.box_.try_run(&["ping", "-n", "-q", "-c", "5", "-i", "0.01", "-W", "0.5", "-I", &shed, &web])?;
+    world.box_.ip(&format!("address del {shed}/128 dev lo"))?;
+    let foreign = serde_json::json!(["foreign-source", 5]);
+    let counted = |list: &Value| list.as_array().is_some_and(|all| all.contains(&foreign));
+    wait::until("five to be counted as of a foreign source", LIMIT, || {
+        let bridge = bridge().ok()?;
+        (counted(&bridge["fast"]["slow_inward"]) && counted(&bridge["counters"]["drops"])).then_some(())
+    })
+}
+
 /// A download goes on by the fast path while the client moves, while nobody serves, and while somebody does again; what
 /// was carried for each client counts on.
 #[test]
@@ -75,6 +89,7 @@ fn clients_bytes_flow_fast() -> Result<(), LabError> {
     reached(&world.shed)?;
     assert!(ping(&world.web, Broker::BOX.into(), 100)?.complete());
     let bridge = |name| bridge(&straddle, &world.vps, name);
+    stolen(&world, || bridge("box"))?;
     let before = carried(&bridge("box")?);
     let again = while_bytes_flow((&world.web, &world.shed), Broker::SHED.into(), |flow| {
         flow.goes_on("with all")?;
