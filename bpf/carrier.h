@@ -14,6 +14,12 @@ enum { ETHERNET = 14 };
 /* Hop limit of outer packets. */
 enum { HOPS = 64 };
 
+/* A length of clients' networks, and where all of that length lie. */
+struct length {
+	struct address6 mask, net;
+	__u64 length;
+};
+
 /* crates/intent has the same structure. */
 struct carrier {
 	/* The outer addresses as they stand on the wire; one of IPv4 is the first word. */
@@ -24,10 +30,10 @@ struct carrier {
 	__u32 has_key, key;
 	/* The largest inner packet in bytes. */
 	__u32 mtu;
-	/* Where clients share the device, how many lengths their networks have, and which, the longest first. Then
-	   each has a peer's address and a largest packet of its own, and what they carry is IPv6 in IPv4. */
-	__u32 lengths;
-	__u8 length[LENGTHS6 + 3];
+	/* Where clients share the device, how many lengths their networks have, the longest first. Then each has a peer's
+	   address and a largest packet of its own, and what they carry is IPv6 in IPv4. */
+	__u32 lengths, unused;
+	struct length length[LENGTHS6];
 };
 
 const volatile struct carrier CARRIER;

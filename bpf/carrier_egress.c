@@ -58,7 +58,7 @@ INLINE __u32 longest(struct __sk_buff *skb, const struct inner *inner)
 struct peer {
 	__u32 remote, mtu;
 	/* Where it is one of several. */
-	__u32 place;
+	struct owner *owner;
 };
 
 INLINE int find(const struct inner *inner, struct peer *peer)
@@ -70,12 +70,11 @@ INLINE int find(const struct inner *inner, struct peer *peer)
 	}
 	if (of_the_link(&inner->destination))
 		return SLOW_LINK_SCOPE;
-	const struct owner *owner = owner_of(&inner->destination);
-	if (!owner)
+	peer->owner = owner_of(&inner->destination);
+	if (!peer->owner)
 		return SLOW_NO_CLIENT;
-	peer->remote = owner->remote;
-	peer->mtu = owner->mtu;
-	peer->place = owner->place;
+	peer->remote = peer->owner->remote;
+	peer->mtu = peer->owner->mtu;
 	return SLOW_REASONS;
 }
 
@@ -197,8 +196,8 @@ INLINE int encapsulate(struct __sk_buff *skb, struct counts *counts)
 	if (outer_is_ipv4() ? write4(skb, &inner, peer.remote) : write6(skb, &inner))
 		goto lost;
 	count(&counts->outward, packets, inner.length);
-	if (is_shared())
-		count_client(peer.place, packets, inner.length);
+	if (peer.owner)
+		count_client(peer.owner, packets, inner.length);
 	skb->mark = 0;
 	struct next_hop next = { way->family, { way->next_hop[0], way->next_hop[1], way->next_hop[2],
 						way->next_hop[3] } };
@@ -219,7 +218,8 @@ int straddle_fast(struct __sk_buff *skb)
 	/* What is below zero is an end of its own, with its sign changed. */
 	if (end < 0)
 		return -end;
-	count_reason(counts->slow, end);
+	if (holds_earlier())
+		count_reason(counts->slow, end);
 	return TC_ACT_UNSPEC;
 }
 

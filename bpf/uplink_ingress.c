@@ -15,7 +15,7 @@ struct {
 	MAP_TYPE(value, __u8[96]);
 } STRADDLE SECTION(".maps");
 
-/* The places of clients, where they share the device, by their outer addresses. */
+/* The outer addresses of clients that share the device. */
 struct {
 	MAP_NUMBER(type, MAP_HASH);
 	MAP_NUMBER(max_entries, 1);
@@ -23,24 +23,14 @@ struct {
 	MAP_TYPE(value, __u32);
 } PEERS SECTION(".maps");
 
-/* Whether it is a peer's address; of a client also its place. */
-INLINE bool is_peer(__u32 remote, __u32 *place)
-{
-	if (!is_shared())
-		return remote == CARRIER.remote[0];
-	const __u32 *found = bpf_map_lookup_elem(&PEERS, &remote);
-	if (found)
-		*place = *found;
-	return found != 0;
-}
-
-/* The outer header; the length of what is behind it, its traffic class, and the place of a client. */
-INLINE int outer4(struct __sk_buff *skb, __u32 *length, __u8 *class, __u32 *place)
+/* The outer header; the length of what is behind it, its traffic class, and its source, which may be no client's. */
+INLINE int outer4(struct __sk_buff *skb, __u32 *length, __u8 *class, __u32 *source)
 {
 	struct ipv4 head;
 	if (!load(skb, 0, &head, sizeof(head)) || head.protocol != CARRIER.protocol ||
-	    head.destination != CARRIER.local[0] || !is_peer(head.source, place))
+	    head.destination != CARRIER.local[0] || (!is_shared() && head.source != CARRIER.remote[0]))
 		return FOREIGN;
+	*source = head.source;
 	*length = BE16(head.total_len);
 	if (head.version_ihl != 0x45 || *length < sizeof(head) || (head.fragment & BE16(MORE_OR_OFFSET)) ||
 	    ones_sum(&head) != 0xffff)
@@ -96,12 +86,22 @@ INLINE bool mark_stays(__u8 inner, __u8 outer)
 }
 
 /* A client sends from its own networks alone (BCP 38). Of networks within one another the slow path knows more. */
-INLINE int may_send(const struct inner *inner, __u32 place)
+INLINE int may_send(const struct inner *inner, __u32 remote, struct owner **owner)
 {
 	if (of_the_link(&inner->destination) || of_the_link(&inner->source))
 		return SLOW_LINK_SCOPE;
-	const struct owner *owner = owner_of(&inner->source);
-	return owner && owner->place == place ? SLOW_REASONS : SLOW_FOREIGN_SOURCE;
+	*owner = owner_of(&inner->source);
+	return *owner && (*owner)->remote == remote ? SLOW_REASONS : SLOW_FOREIGN_SOURCE;
+}
+
+/* Whether a packet that is left to the slow path is a peer's. Asked at the end: what goes fast is some client's. */
+INLINE bool is_peers(struct __sk_buff *skb)
+{
+	__u32 source;
+	if (!is_shared())
+		return true;
+	return load(skb, __builtin_offsetof(struct ipv4, source), &source, sizeof(source)) &&
+	       bpf_map_lookup_elem(&PEERS, &source);
 }
 
 INLINE int decapsulate(struct __sk_buff *skb, struct counts *counts)
@@ -109,9 +109,9 @@ INLINE int decapsulate(struct __sk_buff *skb, struct counts *counts)
 	/* What is for another host, or for a VLAN above this device. */
 	if (skb->pkt_type || skb->vlan_present)
 		return FOREIGN;
-	__u32 length = 0, place = 0;
+	__u32 length = 0, source = 0;
 	__u8 class = 0;
-	int slow = outer_is_ipv4() ? outer4(skb, &length, &class, &place) : outer6(skb, &length, &class);
+	int slow = outer_is_ipv4() ? outer4(skb, &length, &class, &source) : outer6(skb, &length, &class);
 	if (slow != SLOW_REASONS)
 		return slow;
 	struct asked *asked = ask(skb, POLICY_IN);
@@ -133,8 +133,9 @@ INLINE int decapsulate(struct __sk_buff *skb, struct counts *counts)
 		return SLOW_SHAPE;
 	if (!mark_stays(inner.class, class))
 		return SLOW_ECN;
+	struct owner *owner = 0;
 	if (is_shared()) {
-		slow = may_send(&inner, place);
+		slow = may_send(&inner, source, &owner);
 		if (slow != SLOW_REASONS)
 			return slow;
 	}
@@ -143,8 +144,8 @@ INLINE int decapsulate(struct __sk_buff *skb, struct counts *counts)
 	if (bpf_skb_adjust_room(skb, -(int)head, BPF_ADJ_ROOM_MAC, flags))
 		return SLOW_REFUSED;
 	count(&counts->inward, packets, inner.length);
-	if (is_shared())
-		count_client(place, packets, inner.length);
+	if (owner)
+		count_client(owner, packets, inner.length);
 	skb->mark = 0;
 	/* A stale time of departure would hold it up in the next queue. */
 	skb->tstamp = 0;
@@ -165,7 +166,7 @@ int straddle_fast(struct __sk_buff *skb)
 	/* What is below zero is an end of its own, with its sign changed. */
 	if (end < 0)
 		return -end;
-	if (end < SLOW_REASONS)
+	if (end < SLOW_REASONS && is_peers(skb) && holds_earlier())
 		count_reason(counts->slow, end);
 	return TC_ACT_UNSPEC;
 }

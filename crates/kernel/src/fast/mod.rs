@@ -16,12 +16,15 @@ pub use counts::{Carried, Counts, SLOW, SLOW_CARRIER, Traffic};
 #[doc(hidden)]
 pub use program::Loaded;
 
+use std::collections::BTreeMap;
+
 use ipnet::Ipv6Net;
-use straddle_intent::object::{Ends, FastPath, Hook, Link, LinkKind, Tables, Task};
+use straddle_intent::object::{Client, Ends, FastPath, Hook, Link, LinkKind, Tables, Task};
 
 use crate::Error;
 use crate::netlink::{Names, Socket, index};
 
+use clients::Clients;
 use counts::Kept;
 use filter::Filter;
 
@@ -132,14 +135,14 @@ pub(crate) fn carried(
     let [outward, inward] = both.each_ref().map(Option::as_ref);
     let outward_all = outward.map(Kept::read).transpose()?.map(|raw| Carried::outward(&raw));
     let inward_all = inward.map(Kept::read).transpose()?.map(|raw| Carried::inward(&raw));
-    let mut each = Vec::new();
-    for net in clients {
-        let one = |kept: Option<&Kept>| {
-            let clients = kept.and_then(|kept| kept.clients.as_ref());
-            clients.map_or(Ok(Traffic::default()), |clients| clients.of(net))
-        };
-        each.push([one(outward)?, one(inward)?]);
-    }
+    let known = [outward, inward].map(|kept| kept.and_then(|kept| kept.clients.as_ref()));
+    let [out, back] = known.map(|known| known.map_or_else(|| Ok(BTreeMap::new()), Clients::read));
+    let (out, back) = (out?, back?);
+    let one = |net: &Ipv6Net| {
+        let name = Client::name(net);
+        [&out, &back].map(|each| each.get(&name).copied().unwrap_or_default())
+    };
+    let each = clients.iter().map(one).collect();
     Ok(Some((outward_all.unwrap_or_default().with(inward_all.unwrap_or_default()), each)))
 }
 

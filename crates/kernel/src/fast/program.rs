@@ -40,7 +40,7 @@ const LINES: usize = 12;
 pub struct Loaded {
     ebpf: Ebpf,
     /// See [`clients::names`].
-    clients: Vec<[u8; 24]>,
+    clients: Vec<clients::Key>,
 }
 
 impl Loaded {
@@ -85,7 +85,7 @@ impl Loaded {
         let count = ends.clients().len() as u32;
         loader.map_max_entries(PEERS, count.max(1));
         let mut ebpf = clients::load(&mut loader, INWARD, ends)?;
-        fill(&mut ebpf, PEERS, ends.peers())?;
+        fill(&mut ebpf, PEERS, ends.peers().map(|remote| (remote, 0_u32)))?;
         let mut value = [0; MARK_ROOM];
         value.iter_mut().zip(mark.bytes()).for_each(|(to, from)| *to = from);
         let map = ebpf.map_mut(MARKED).ok_or_else(|| refused("the mark is missing"))?;

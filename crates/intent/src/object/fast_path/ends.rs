@@ -1,11 +1,19 @@
 //! What a carrier's programs are told, in the form of `bpf/carrier.h` and `bpf/clients.h`.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv6Net;
 use straddle_encap::Kind;
 
-use super::bytes::{Bytes, LENGTHS6, key6, lengths};
+use super::bytes::{Bytes, key6};
+
+/// Lengths of IPv6 networks that there can be.
+const LENGTHS6: usize = 129;
+/// Bytes of `struct length`.
+const LEVEL: usize = 40;
+/// Bytes of `struct owner`.
+pub const OWNER: usize = 40;
 
 /// The ends of a carrier, and its format.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -60,11 +68,25 @@ impl Ends {
         for word in [self.kind.protocol().into(), key.is_some().into(), key_on_the_wire, mtu] {
             bytes.word(word);
         }
-        let owned = self.clients().iter().flat_map(|client| &client.owned);
-        let lengths = lengths::<LENGTHS6>(owned.map(Ipv6Net::prefix_len));
-        bytes.word(lengths.0 as u32);
-        bytes.0.extend(lengths.1);
+        let levels = self.levels();
+        bytes.word(levels.len() as u32);
+        bytes.word(0);
+        for (length, within) in &levels {
+            bytes.address(within.netmask().to_bits());
+            bytes.address(within.network().to_bits());
+            bytes.long((*length).into());
+        }
+        bytes.0.resize(bytes.0.len() + LEVEL * (LENGTHS6 - levels.len()), 0);
         bytes.0
+    }
+
+    /// The lengths of clients' networks that occur, the longest first, and where all of each length lie.
+    fn levels(&self) -> Vec<(u8, Ipv6Net)> {
+        let mut levels: BTreeMap<u8, Ipv6Net> = BTreeMap::new();
+        for net in self.clients().iter().flat_map(|client| &client.owned) {
+            levels.entry(net.prefix_len()).and_modify(|within| *within = common(within, net)).or_insert(*net);
+        }
+        levels.into_iter().rev().collect()
     }
 
     /// Those that share the device, each at its place.
@@ -77,18 +99,20 @@ impl Ends {
     }
 
     /// `struct key6` and `struct owner` of each network of a client's.
-    pub fn owners(&self) -> impl Iterator<Item = ([u8; 24], [u8; 16])> {
+    pub fn owners(&self) -> impl Iterator<Item = ([u8; 24], [u8; OWNER])> {
         (0..).zip(self.clients()).flat_map(|(place, client)| {
             let mut owner = Bytes(client.remote.octets().to_vec());
             [place, client.mtu, 0].into_iter().for_each(|word| owner.word(word));
+            // Nothing was carried yet.
+            owner.0.resize(OWNER, 0);
             let owner = owner.array();
             client.owned.iter().map(move |net| (key6(net), owner))
         })
     }
 
-    /// The outer address of each client as it stands on the wire, and the client's place.
-    pub fn peers(&self) -> impl Iterator<Item = (u32, u32)> {
-        (0..).zip(self.clients()).map(|(place, client)| (u32::from_ne_bytes(client.remote.octets()), place))
+    /// The outer address of each client as it stands on the wire.
+    pub fn peers(&self) -> impl Iterator<Item = u32> {
+        self.clients().iter().map(|client| u32::from_ne_bytes(client.remote.octets()))
     }
 
     /// A carrier between addresses of documentation (RFC 3849).
@@ -116,6 +140,13 @@ impl Client {
     }
 }
 
+/// The smallest network that both are in.
+fn common(one: &Ipv6Net, other: &Ipv6Net) -> Ipv6Net {
+    let differ = (one.network().to_bits() ^ other.network().to_bits()).leading_zeros() as u8;
+    let length = differ.min(one.prefix_len()).min(other.prefix_len());
+    Ipv6Net::new(one.network(), length).map_or(*one, |net| net.trunc())
+}
+
 /// Room for an address of either version.
 fn on_the_wire(address: IpAddr) -> [u8; 16] {
     match address {
@@ -135,7 +166,7 @@ mod tests {
     #[test]
     fn constants_are_as_long_as_the_programs_have_them() {
         let keyed = Ends { kind: Kind::Ip6gre { key: Some(0x0102_0304) }, ..Ends::example() }.constants();
-        assert_eq!(keyed.len(), 2 * 16 + 5 * 4 + LENGTHS6);
+        assert_eq!(keyed.len(), 2 * 16 + 6 * 4 + LEVEL * LENGTHS6);
         assert_eq!(keyed.get(40..44), Some(&[1, 2, 3, 4][..]));
         assert_eq!(keyed.get(48..52), Some(&[0; 4][..]));
         let local = [192, 0, 2, 1].into();
@@ -153,15 +184,14 @@ mod tests {
         let clients =
             vec![client(7, &["2001:db8::7/128", "2001:db8:7::/48"]), client(9, &["2001:db8::9/128"])];
         let ends = Ends { peers: Peers::Clients(clients), ..Ends::shared_example() };
-        assert_eq!(ends.constants().get(48..55).map(|bytes| [bytes[0], bytes[4], bytes[5], bytes[6]]), {
-            Some([u32::to_ne_bytes(2)[0], 128, 48, 0])
-        });
+        let within = ["2001:db8::/124", "2001:db8:7::/48"].map(|net| net.parse::<Ipv6Net>().unwrap());
+        assert_eq!(ends.levels(), [(128, within[0]), (48, within[1])]);
+        assert_eq!(ends.constants().get(48..52), Some(&2_u32.to_ne_bytes()[..]));
         let word = |number: u32| number.to_ne_bytes();
         let owner = |last, place, mtu| [[192, 0, 2, last], word(place), word(mtu), [0; 4]].concat();
-        let owners: Vec<_> = ends.owners().map(|(key, owner)| (key[16], owner.to_vec())).collect();
+        let owners: Vec<_> = ends.owners().map(|(key, owner)| (key[16], owner[..16].to_vec())).collect();
         let expected = [(128, owner(7, 0, 1407)), (48, owner(7, 0, 1407)), (128, owner(9, 1, 1409))];
         assert_eq!(owners, expected);
-        let peers = [7, 9].map(|last| u32::from_ne_bytes([192, 0, 2, last])).into_iter().zip(0..);
-        assert!(ends.peers().eq(peers));
+        assert!(ends.peers().eq([7, 9].map(|last| u32::from_ne_bytes([192, 0, 2, last]))));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use straddle_xlat::Config;
 
-pub use ends::{Client, Ends, Peers};
+pub use ends::{Client, Ends, OWNER, Peers};
 pub use tables::Tables;
 
 /// A program of the kernel's: it translates or carries the plain packets, and leaves the others to whoever serves
