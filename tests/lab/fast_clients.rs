@@ -6,7 +6,7 @@
 //!        box shed
 //! ```
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -130,21 +130,38 @@ fn clients_bytes_flow_fast() -> Result<(), LabError> {
     Ok(())
 }
 
-/// The box and many others, whose networks lie elsewhere in each generation.
-fn table(generation: u32) -> Ends {
+/// The box and others, so many in all, whose networks lie elsewhere in each generation.
+fn table(generation: u32, count: u32) -> Ends {
     let box_ = Client {
         remote: Broker::BOX4,
         mtu: 1480,
         owned: vec![Broker::BOX.into(), "2001:db8:100:100::/64".parse().unwrap()],
     };
     let other = |number: u32| {
-        let bits = 0x2001_0db8_f000 << 80 | u128::from(generation) << 80 | u128::from(number) << 64;
-        let net = ipnet::Ipv6Net::new(bits.into(), 64).unwrap();
+        let net = ipnet::Ipv6Net::new(network(generation, number).into(), 64).unwrap();
+        let link = Ipv6Addr::from_bits(0x2001_0db8_0001 << 80 | u128::from(0x1_0001 + 2 * number));
         let remote = Ipv4Addr::from_bits(0x0a00_0000 + (generation << 20) + number);
-        Client { remote, mtu: 1400, owned: vec![net, std::net::Ipv6Addr::from_bits(bits | 1).into()] }
+        Client { remote, mtu: 1400, owned: vec![link.into(), net] }
     };
-    let clients = (1..CLIENTS).map(other).chain([box_]).collect();
+    let clients = (1..count).map(other).chain([box_]).collect();
     Ends { local: Broker::VPS4.into(), peers: Peers::Clients(clients), ..Ends::shared_example() }
+}
+
+fn network(generation: u32, number: u32) -> u128 {
+    0x2001_0db8_f000 << 80 | u128::from(generation) << 80 | u128::from(number) << 64
+}
+
+/// Puts both programs in place; how long that took.
+fn told(vps: &Host, ends: &Ends) -> Result<Duration, LabError> {
+    let programs = [FastPath::outward(DEVICE, ends), FastPath::inward("eth0", DEVICE, ends)];
+    vps.inside(|| {
+        let mut kernel = Live::open().unwrap();
+        let begun = Instant::now();
+        for program in programs {
+            kernel.execute(&Step::Create(Object::FastPath(program))).unwrap();
+        }
+        begun.elapsed()
+    })
 }
 
 /// Nobody serves the server's device: whatever is not carried fast is lost, and nothing is.
@@ -165,17 +182,7 @@ fn tables_of_thousands_are_exchanged_under_traffic() -> Result<(), LabError> {
         let mut generation = 0;
         while !pings.iter().all(std::thread::ScopedJoinHandle::is_finished) {
             generation += 1;
-            let ends = table(generation % 16);
-            let programs = [FastPath::outward(DEVICE, &ends), FastPath::inward("eth0", DEVICE, &ends)];
-            let exchanged = world.vps.inside(|| {
-                let mut kernel = Live::open().unwrap();
-                let begun = Instant::now();
-                for program in programs {
-                    kernel.execute(&Step::Create(Object::FastPath(program))).unwrap();
-                }
-                begun.elapsed()
-            });
-            took.push(exchanged.unwrap());
+            took.push(told(&world.vps, &table(generation % 16, CLIENTS)).unwrap());
         }
         let said = pings.map(|ping| ping.join().unwrap().unwrap().stdout);
         let lost: Vec<String> = said.into_iter().filter(|said| !said.contains(" 4000 received")).collect();
@@ -196,4 +203,60 @@ fn tables_of_thousands_are_exchanged_under_traffic() -> Result<(), LabError> {
     running.ends(LIMIT)?;
     straddle.on(&world.box_).down()?;
     at_the_box.ends(LIMIT)
+}
+
+/// What a datagram of 64 bytes costs from the sender through the server and out again, with ten clients and with 10,000,
+/// each for another one; and what it costs where the server drops it instead, which has nothing to do with clients:
+/// `cargo test --release --test lab -- --ignored --nocapture what_many_clients_cost`.
+#[test]
+#[ignore = "a measurement"]
+fn what_many_clients_cost() -> Result<(), LabError> {
+    let Some(_turn) = turn("what_many_clients_cost") else { return Ok(()) };
+    let (world, straddle) = world()?;
+    straddle.on(&world.vps).up()?;
+    world.inet.ip("route add 2001:db8:f000::/36 via 2001:db8:1::10\nroute add blackhole 10.0.0.0/8")?;
+    let socket = world.web.inside(|| UdpSocket::bind("[::]:0"))?.unwrap();
+    let mut costs = [const { Vec::new() }; 4];
+    for round in 0..9 {
+        for (way, costs) in costs.iter_mut().enumerate() {
+            let count = [10, CLIENTS][way % 2];
+            let to = if way < 2 { format!("dev {DEVICE}") } else { "dev lo".into() };
+            let kind = if way < 2 { "" } else { "blackhole " };
+            world.vps.ip(&format!("route replace {kind}2001:db8:f000::/36 {to}"))?;
+            told(&world.vps, &table(0, count))?;
+            let before = carried_by_all(&world.vps)?;
+            costs.push(sent(&socket, count, round));
+            let passed = carried_by_all(&world.vps)? - before;
+            assert_eq!(passed >= u64::from(DATAGRAMS) * 99 / 100, way < 2, "{passed} of {DATAGRAMS}");
+        }
+    }
+    let middle = costs.map(|mut costs| {
+        costs.sort();
+        costs[costs.len() / 2]
+    });
+    let [few, many, dropped_few, dropped_many] = middle;
+    eprintln!("10 clients: {few:?} a datagram; {CLIENTS}: {many:?}");
+    eprintln!("where the server drops them: {dropped_few:?}, {dropped_many:?}");
+    Ok(())
+}
+
+/// How long each of so many datagrams took.
+fn sent(socket: &UdpSocket, count: u32, seed: u64) -> Duration {
+    let mut number = seed;
+    let begun = Instant::now();
+    for _ in 0..DATAGRAMS {
+        // A generator of full period modulo 2^32; the upper bits are good.
+        number = (number * 1_664_525 + 1_013_904_223) % (1 << 32);
+        let client = (number >> 8) as u32 % (count - 1) + 1;
+        socket.send_to(&[0; 16], (Ipv6Addr::from_bits(network(0, client) | 7), 9)).unwrap();
+    }
+    begun.elapsed() / DATAGRAMS
+}
+
+const DATAGRAMS: u32 = 100_000;
+
+/// Packets that the program at the device has encapsulated.
+fn carried_by_all(vps: &Host) -> Result<u64, LabError> {
+    let found = vps.inside(|| Live::open().unwrap().carried((DEVICE, "eth0"), &[]).unwrap())?;
+    Ok(found.unwrap().0.outward.packets)
 }
