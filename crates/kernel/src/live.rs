@@ -9,7 +9,7 @@ use straddle_intent::object::{
 use straddle_intent::snapshot::Snapshot;
 use straddle_intent::step::Step;
 
-use crate::fast::{self, Carried, Counts, Traffic};
+use crate::fast::{self, Counts, Together};
 use crate::netlink::conntrack::{self, Flow};
 use crate::netlink::counters::{self, Counters};
 use crate::netlink::{Names, Socket, address, link, neighbour, route, rule};
@@ -93,7 +93,7 @@ impl Live {
         &mut self,
         (dev, uplink): (&str, &str),
         clients: &[Ipv6Net],
-    ) -> Result<Option<(Carried, Vec<[Traffic; 2]>)>, Error> {
+    ) -> Result<Option<Together>, Error> {
         let names = self.names()?;
         fast::carried(&mut self.socket, (dev, uplink), clients, &names)
     }

@@ -87,6 +87,9 @@ pub struct Carried {
     pub slow_inward: Vec<(&'static str, u64)>,
 }
 
+/// What a carrier's programs have done, and what went outward and inward of each client that was asked for.
+pub type Together = (Carried, Vec<[Traffic; 2]>);
+
 impl Carried {
     /// Adds what the program at the uplink has done.
     pub(super) fn with(self, inward: Carried) -> Carried {

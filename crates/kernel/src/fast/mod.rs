@@ -12,7 +12,7 @@ mod filter;
 mod ingress;
 mod program;
 
-pub use counts::{Carried, Counts, SLOW, SLOW_CARRIER, Traffic};
+pub use counts::{Carried, Counts, SLOW, SLOW_CARRIER, Together, Traffic};
 #[doc(hidden)]
 pub use program::Loaded;
 
@@ -127,7 +127,7 @@ pub(crate) fn carried(
     (dev, uplink): (&str, &str),
     clients: &[Ipv6Net],
     names: &Names,
-) -> Result<Option<(Carried, Vec<[Traffic; 2]>)>, Error> {
+) -> Result<Option<Together>, Error> {
     let both = [egress(socket, dev, names)?, ingress::kept(uplink, dev)?];
     if both.iter().all(Option::is_none) {
         return Ok(None);
