@@ -8,6 +8,7 @@ mod choice;
 #[path = "../common/doctor.rs"]
 mod common_doctor;
 mod doctor;
+mod fast;
 mod hand;
 #[path = "../common/idle.rs"]
 mod idle;
@@ -20,6 +21,7 @@ mod pair;
 mod publish;
 mod relay;
 mod tunnel6;
+mod uplinks;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};

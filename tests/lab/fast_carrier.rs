@@ -29,12 +29,12 @@ pub(crate) fn programs(host: &Host) -> Vec<FastPath> {
     host.inside(|| Live::open().unwrap().observe(&[]).unwrap().fast).unwrap()
 }
 
-fn behind_the_uplink(host: &Host) -> Option<FastPath> {
+pub(crate) fn behind_the_uplink(host: &Host) -> Option<FastPath> {
     programs(host).into_iter().find(|program| program.hook != Hook::Egress)
 }
 
 /// How many packets went fast and slow, both ways.
-fn carried(host: &Installed<'_>) -> Result<(u64, u64), LabError> {
+pub(crate) fn carried(host: &Installed<'_>) -> Result<(u64, u64), LabError> {
     let output = host.try_verb(&["status", "--json"])?;
     let status: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
     let bridge = &status["bridges"][0];
@@ -171,42 +171,4 @@ fn with_ipsec_policies_all_packets_go_slow() -> Result<(), LabError> {
     assert!(carried(&hosts[0])?.0 >= fast + 20);
     hosts.iter().try_for_each(|host| host.down().map(drop))?;
     running.into_iter().try_for_each(|process| process.ends(LIMIT))
-}
-
-/// The borrower's uplink is a device above the one that has the cable.
-#[test]
-fn uplinks_above_others_carry_fast() -> Result<(), LabError> {
-    let Some(_turn) = turn("uplinks_above_others_carry_fast") else { return Ok(()) };
-    let above = [
-        ("link add up0 type bridge", "link set eth0 master up0"),
-        ("link add up0 link eth0 type macvlan mode bridge", "link set eth0 promisc on"),
-    ];
-    for (makes, joins) in above {
-        let world = World::build(WorldOptions::default())?;
-        world.borrower.ip(&format!(
-            "
-            {makes}
-            address del 2001:db8:eec0::2/64 dev eth0
-            {joins}
-            link set up0 up
-            address add 2001:db8:eec0::2/64 dev up0 nodad
-            route replace default via 2001:db8:eec0::1 dev up0
-            "
-        ))?;
-        let text = straddle_lab::straddle::config(Carrier::Ip6gre, "require");
-        let (lender, borrower) = text.split_once("[host.borrower]").unwrap();
-        let text = format!("{lender}[host.borrower]{}", borrower.replacen(UPLINK, "up0", 1));
-        let straddle = Straddle::with_config(&world, exe(), &text)?;
-        let hosts = [straddle.on(&world.lender), straddle.on(&world.borrower)];
-        let running = [hosts[0].run()?, hosts[1].run()?];
-        assert_eq!(behind_the_uplink(&world.borrower).map(|program| program.dev), Some("up0".into()));
-        while_bytes_flow((&world.client, &world.borrower), BORROWED.into(), |flow| flow.goes_on(makes))?;
-        for host in &hosts {
-            let (fast, slow) = carried(host)?;
-            assert!(fast > 99 * slow, "{makes}: {fast} packets went fast and {slow} slow");
-        }
-        hosts.iter().try_for_each(|host| host.down().map(drop))?;
-        running.into_iter().try_for_each(|process| process.ends(LIMIT))?;
-    }
-    Ok(())
 }

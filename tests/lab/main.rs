@@ -32,6 +32,7 @@ mod siit;
 mod told;
 mod trace_free;
 mod tunnel6;
+mod uplinks;
 mod via6;
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -6,13 +6,16 @@ mod callers;
 mod carrier;
 mod iperf;
 mod jool;
+mod makes;
 mod relay;
 mod table;
 mod translate;
 mod tunnel6;
 
-pub(crate) use borrow::{PLAIN, plain};
 pub(crate) use jool::bench as jool;
+pub(crate) use makes::bench as makes;
+
+use std::path::PathBuf;
 
 use crate::Done;
 
@@ -45,8 +48,14 @@ pub fn bench() -> Done {
     }
 }
 
+/// The binary that is measured.
+fn exe() -> Result<PathBuf, String> {
+    let exe = PathBuf::from("target/release/straddle");
+    exe.canonicalize().map_err(|_| "target/release/straddle is missing: cargo build --release".into())
+}
+
 /// The middle of what was measured.
-pub(crate) fn median(list: &[f64]) -> f64 {
+fn median(list: &[f64]) -> f64 {
     let mut sorted = list.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::{Done, again};
 
-/// Builds the guest's tests, with optimisation since the machine is emulated, and runs them inside.
+/// Builds the guest's tests, with optimisation since the machine is emulated, and runs those inside whose names contain
+/// one of the words after the task's.
 pub fn guest() -> Done {
     let words =
         ["test", "--release", "--no-run", "--test", "guest", "--message-format", "json-render-diagnostics"];
@@ -24,5 +25,8 @@ pub fn guest() -> Done {
         .filter(|message| message["target"]["name"] == "guest")
         .filter_map(|message| message["executable"].as_str().map(str::to_string));
     let program = programs.next().ok_or("cargo has built no guest tests")?;
-    again::asked("./scripts/guest", &[&program, "--test-threads", "1", "--nocapture"])
+    let wanted: Vec<String> = std::env::args().skip(2).collect();
+    let words = std::iter::once(&program).chain(&wanted).map(String::as_str);
+    let words: Vec<&str> = words.chain(["--test-threads", "1", "--nocapture"]).collect();
+    again::asked("./scripts/guest", &words)
 }

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         "guest" => guest::guest(),
         "bench" => bench::bench(),
         "bench-guest" => bench_guest::boot(),
-        "bench-carriers" => bench_guest::carriers(),
+        "bench-carriers" => bench::makes(),
         "bench-jool" => bench::jool(),
         _ => Err("usage: cargo xtask tidy | ci | guest | bench | bench-guest".into()),
     };

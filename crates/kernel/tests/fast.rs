@@ -196,6 +196,18 @@ fn packets_made_up_as_the_core() {
 }
 
 /// Identifications that the program chooses: none twice within 65,536, in no order that meets the eye.
+/// A header that is farther away than any packet reaches is what no verifier takes.
+#[test]
+fn a_refused_program_is_told_of_with_the_verifiers_log() {
+    if !root("a_refused_program_is_told_of_with_the_verifiers_log") {
+        return;
+    }
+    let Err(error) = Loaded::new(&Tables::example(), 1 << 30) else { panic!("the kernel took it") };
+    let text = error.to_string();
+    assert!(text.contains("Verifier output") && text.contains("processed"), "{text}");
+    assert!(text.lines().count() <= 14, "the end of the log is enough: {text}");
+}
+
 #[test]
 fn identifications_do_not_repeat() {
     if !root("identifications_do_not_repeat") {

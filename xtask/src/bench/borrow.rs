@@ -7,7 +7,6 @@
 //! ```
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use straddle_lab::probe::{Load, throughput};
@@ -20,7 +19,7 @@ use super::median;
 use crate::Done;
 
 /// Reached through the lender by IPv6 alone.
-pub(crate) const PLAIN: &str = "2001:db8:98::158";
+pub(super) const PLAIN: &str = "2001:db8:98::158";
 /// Reached through both translators.
 const TRANSLATED: &str = "203.0.113.158";
 
@@ -29,8 +28,7 @@ type Way = [Vec<f64>; 2];
 
 /// Measures and prints.
 pub(super) fn bench(times: usize) -> Done {
-    let exe = PathBuf::from("target/release/straddle");
-    let exe = exe.canonicalize().map_err(|_| "target/release/straddle is missing: cargo build --release")?;
+    let exe = super::exe()?;
     let mut ways: [(&str, Way); 3] =
         [("plain IPv6", Way::default()), ("borrow", Way::default()), ("2 TAYGA", Way::default())];
     rounds(&exe, &mut ways, times).map_err(|error| error.to_string())?;
@@ -72,7 +70,7 @@ fn measure(world: &World, target: &str, way: &mut Way) -> Result<(), LabError> {
 }
 
 /// A second IPv6 address of the borrower, the way to which leads through the lender; so does its way back.
-pub(crate) fn plain(world: &World) -> Result<(), LabError> {
+pub(super) fn plain(world: &World) -> Result<(), LabError> {
     world.lender.sysctl("net/ipv6/conf/all/forwarding", "1")?;
     world.lender.ip("route replace ::/0 via 2001:db8:aefc::1")?;
     for rule in

@@ -6,27 +6,26 @@
 //!             └────────────── borrower
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use straddle_lab::straddle::Straddle;
 use straddle_lab::world::{BORROWED, World, WorldOptions};
 use straddle_lab::{Carrier, LabError};
 
 use super::borrow::{PLAIN, plain};
-use super::iperf::{self, Direction, Load, Pair, measure};
+use super::exe;
+use super::iperf::{self, Pair, both_ways};
 use super::table::{self, Way};
 use crate::Done;
 
 const NAMES: [&str; 4] = ["ip6gre", "ip4ip6", "plain", "slow"];
-const FIGURES: [&str; 4] =
+pub(super) const FIGURES: [&str; 4] =
     ["TCP to, Gbit/s", "TCP from, Gbit/s", "64 bytes to, 1000/s", "64 bytes from, 1000/s"];
 
 /// Measures and prints.
 pub(super) fn bench(times: usize) -> Done {
-    let exe = PathBuf::from("target/release/straddle");
-    let exe = exe.canonicalize().map_err(|_| "target/release/straddle is missing: cargo build --release")?;
     let mut ways: [Way; 4] = std::array::from_fn(|_| vec![Vec::new(); FIGURES.len()]);
-    rounds(&exe, &mut ways, times).map_err(|error| error.to_string())?;
+    rounds(&exe()?, &mut ways, times).map_err(|error| error.to_string())?;
     println!(
         "Carriers at both ends, to the borrower and from it: medians of {times} rounds, each way in turn\n"
     );
@@ -43,39 +42,24 @@ fn rounds(exe: &Path, ways: &mut [Way; 4], times: usize) -> Result<(), LabError>
     let world = World::build(WorldOptions::default())?;
     self::plain(&world)?;
     let _server = iperf::server(&world.borrower, world.directory())?;
-    for round in 1..=times {
-        eprintln!("... carriers: round {round} of {times}");
-        let [ip6gre, ip4ip6, plain, slow] = ways.each_mut();
-        keep(plain, one(&world, PLAIN)?);
-        keep(ip6gre, carried(&world, exe, Carrier::Ip6gre, "require")?);
-        keep(ip4ip6, carried(&world, exe, Carrier::Ip4ip6, "require")?);
-        keep(slow, carried(&world, exe, Carrier::Ip6gre, "off")?);
-    }
-    Ok(())
-}
-
-fn keep(way: &mut Way, figures: [f64; 4]) {
-    way.iter_mut().zip(figures).for_each(|(list, figure)| list.push(figure));
-}
-
-fn carried(world: &World, exe: &Path, carrier: Carrier, fast_path: &str) -> Result<[f64; 4], LabError> {
-    let straddle = Straddle::borrow_by(world, exe, carrier, fast_path)?;
-    let ends = [straddle.on(&world.lender), straddle.on(&world.borrower)];
-    let running = [ends[0].run()?, ends[1].run()?];
-    let figures = one(world, &BORROWED.to_string())?;
-    ends.iter().try_for_each(|end| end.down().map(drop))?;
-    drop(running);
-    Ok(figures)
-}
-
-/// All figures of one way, once, in the order of [`FIGURES`].
-fn one(world: &World, target: &str) -> Result<[f64; 4], LabError> {
+    let fast = |carrier| Some((carrier, "require"));
+    let by = [fast(Carrier::Ip6gre), fast(Carrier::Ip4ip6), None, Some((Carrier::Ip6gre, "off"))];
     let hosts = Pair { client: &world.client, server: &world.borrower };
-    let of = |load, direction| measure(hosts, target, load, direction);
-    Ok([
-        of(Load::Tcp(1), Direction::There)?,
-        of(Load::Tcp(1), Direction::Back)?,
-        of(Load::Udp, Direction::There)?,
-        of(Load::Udp, Direction::Back)?,
-    ])
+    table::rounds(("carriers", times), ways, by, |by| match by {
+        None => both_ways(hosts, PLAIN),
+        Some((carrier, fast_path)) => {
+            let straddle = Straddle::borrow_by(&world, exe, carrier, fast_path)?;
+            carried(&world, &straddle)
+        }
+    })
+}
+
+/// What a carrier of this file does, from its beginning to its end.
+pub(super) fn carried(world: &World, straddle: &Straddle) -> Result<Vec<f64>, LabError> {
+    let hosts = [&world.lender, &world.borrower];
+    let running = straddle.up_on(&hosts)?;
+    let pair = Pair { client: &world.client, server: &world.borrower };
+    let figures = both_ways(pair, &BORROWED.to_string())?;
+    straddle.down_on(&hosts, running)?;
+    Ok(figures)
 }

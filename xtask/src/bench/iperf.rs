@@ -54,7 +54,14 @@ pub(super) fn measure(
     measure_at(hosts, (target, 5201), load, direction)
 }
 
-/// The same, and what a gigabyte of it cost, or a packet where packets are counted: seconds, or microseconds, of
+/// One TCP flow there and back, and 64-byte datagrams there and back: Gbit/s, and thousands of packets per second.
+pub(super) fn both_ways(hosts: Pair<'_>, target: &str) -> Result<Vec<f64>, LabError> {
+    let loads = [Load::Tcp(1), Load::Udp].into_iter();
+    let each = loads.flat_map(|load| [(load, Direction::There), (load, Direction::Back)]);
+    each.map(|(load, direction)| measure(hosts, target, load, direction)).collect()
+}
+
+/// As [`measure`], and what a gigabyte of it cost, or a packet where packets are counted: seconds, or microseconds, of
 /// all processors together, the load generator's and the sink's own among them.
 pub(super) fn measure_with_cost(
     hosts: Pair<'_>,

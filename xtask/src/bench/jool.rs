@@ -8,7 +8,7 @@
 
 use straddle_lab::LabError;
 
-use super::iperf::{self, Direction, Load, Pair, measure};
+use super::iperf::{self, Pair, both_ways};
 use super::table::{self, Way};
 use super::translate::{self, World};
 use crate::Done;
@@ -41,17 +41,7 @@ fn rounds(ways: &mut [Way; 3]) -> Result<(), LabError> {
     jool(&mut world)?;
     let _server = iperf::server(&world.server, world.guard.directory())?;
     let hosts = Pair { client: &world.client, server: &world.server };
-    for round in 1..=ROUNDS {
-        eprintln!("... Jool: round {round} of {ROUNDS}");
-        for (way, target) in ways.iter_mut().zip(TARGETS) {
-            let loads = [Load::Tcp(1), Load::Udp].into_iter();
-            let each = loads.flat_map(|load| [(load, Direction::There), (load, Direction::Back)]);
-            for (list, (load, direction)) in way.iter_mut().zip(each) {
-                list.push(measure(hosts, target, load, direction)?);
-            }
-        }
-    }
-    Ok(())
+    table::rounds(("Jool", ROUNDS), ways, TARGETS, |target| both_ways(hosts, target))
 }
 
 /// Jool on a router of its own: it takes every packet of its namespace that it can translate.

@@ -55,8 +55,7 @@ type Measured = [[Vec<f64>; 6]; 5];
 
 /// Measures and prints.
 pub(super) fn bench(times: usize) -> Done {
-    let exe = std::path::PathBuf::from("target/release/straddle");
-    let exe = exe.canonicalize().map_err(|_| "target/release/straddle is missing: cargo build --release")?;
+    let exe = super::exe()?;
     let mut measured = Measured::default();
     rounds(&exe, &mut measured, times).map_err(|error| error.to_string())?;
     report(&measured, times);

@@ -1,9 +1,27 @@
 //! Medians and ratios, at most 80 columns wide.
 
+use straddle_lab::LabError;
+
 use super::median;
 
 /// What one way has measured: for each figure a number from each round.
 pub(super) type Way = Vec<Vec<f64>>;
+
+/// Measures each way once in each round, so often: `one` is told which, and answers its figures in their order.
+pub(super) fn rounds<T: Copy, const N: usize>(
+    (what, times): (&str, usize),
+    ways: &mut [Way; N],
+    by: [T; N],
+    mut one: impl FnMut(T) -> Result<Vec<f64>, LabError>,
+) -> Result<(), LabError> {
+    for round in 1..=times {
+        eprintln!("... {what}: round {round} of {times}");
+        for (way, by) in ways.iter_mut().zip(by) {
+            way.iter_mut().zip(one(by)?).for_each(|(list, figure)| list.push(figure));
+        }
+    }
+    Ok(())
+}
 
 /// Prints a line for each figure: the medians of all three ways, and the ratios of the first, which is
 /// under test, to the two others.

@@ -136,15 +136,7 @@ fn rounds(ways: &mut [Way; 6], times: usize) -> Result<(), LabError> {
     let _serving = on_middle.chain([straddle(&world.client, &CLAT)]).collect::<Result<Vec<_>, _>>()?;
     let _tayga = tayga(&world)?;
     let _server = iperf::server(&world.server, world.guard.directory())?;
-    for round in 1..=times {
-        eprintln!("... translate: round {round} of {times}");
-        for (way, target) in ways.iter_mut().zip(TARGETS) {
-            for (list, figure) in way.iter_mut().zip(one(&world, target)?) {
-                list.push(figure);
-            }
-        }
-    }
-    Ok(())
+    table::rounds(("translate", times), ways, TARGETS, |target| one(&world, target))
 }
 
 /// All figures of one way, once, in the order of [`FIGURES`].

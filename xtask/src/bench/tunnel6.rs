@@ -9,7 +9,7 @@
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use straddle_lab::probe::{Load, ping, throughput};
@@ -35,8 +35,7 @@ struct Figures {
 
 /// Measures and prints.
 pub(super) fn bench(rounds: usize) -> Done {
-    let exe = PathBuf::from("target/release/straddle");
-    let exe = exe.canonicalize().map_err(|_| "target/release/straddle is missing: cargo build --release")?;
+    let exe = super::exe()?;
     let mut all = Vec::new();
     for clients in CLIENTS {
         eprintln!("... tunnel6: {clients} clients");

@@ -1,0 +1,147 @@
+//! The fast path on the guest's kernel, with what that lacks. Linux 6.1 encapsulates in a program; to decapsulate
+//! it has no flag for the inner header (since 6.3) and no tcx hook (since 6.6).
+
+use std::fs;
+
+use serde_json::Value;
+use straddle_lab::probe::transfer;
+use straddle_lab::straddle::{Installed, Straddle};
+use straddle_lab::world::{BORROWED, DataCentre, World, WorldOptions};
+use straddle_lab::{Carrier, LabError, Peer, SIIT_CONFIG};
+
+use crate::{exe, turn};
+
+/// Bytes of a transfer; some two thousand packets.
+pub(crate) const MUCH: usize = 3_000_000;
+
+/// Whether this kernel's programs decapsulate.
+pub(crate) fn decapsulates() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(['.', '-']).map(|number| number.parse::<u32>().unwrap());
+    (numbers.next().unwrap(), numbers.next().unwrap()) >= (6, 6)
+}
+
+/// What went one way: the packets that went fast, and those that went slow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Went {
+    pub(crate) fast: u64,
+    pub(crate) slow: u64,
+}
+
+impl Went {
+    #[track_caller]
+    pub(crate) fn is_fast(self, what: &str) {
+        assert!(self.fast > 100 && self.fast > 20 * self.slow, "{what}: {self:?}");
+    }
+
+    #[track_caller]
+    pub(crate) fn is_slow(self, what: &str) {
+        assert!(self.fast == 0 && self.slow > 100, "{what}: {self:?}");
+    }
+}
+
+/// What `status` has counted of the first bridge, by the words for a way in the counters of either path.
+pub(crate) fn went(host: &Installed<'_>, fast: &str, slow: &[&str]) -> Result<Went, LabError> {
+    let output = host.try_verb(&["status", "--json"])?;
+    let status: Value = serde_json::from_str(&output.stdout).unwrap();
+    let bridge = &status["bridges"][0];
+    assert_eq!(bridge["fast"]["lost"].as_u64().unwrap_or(0), 0, "{status}");
+    let slow = slow.iter().fold(&bridge["counters"], |value, word| &value[word]);
+    let packets = slow.as_u64().unwrap_or_else(|| panic!("no such counter: {status}"));
+    Ok(Went { fast: bridge["fast"][fast]["packets"].as_u64().unwrap_or(0), slow: packets })
+}
+
+/// What a carrier has sent, and what it was sent.
+pub(crate) fn carried(host: &Installed<'_>) -> Result<[Went; 2], LabError> {
+    Ok([went(host, "outward", &["packets_out"])?, went(host, "inward", &["packets_in"])?])
+}
+
+/// A borrow by tun carriers, with this word for the fast path.
+pub(crate) fn by_tun(carrier: Carrier, fast_path: &str) -> String {
+    let path = format!("fast-path = \"{fast_path}\"\n");
+    straddle_lab::straddle::config(carrier, fast_path)
+        .replace(&path, &format!("{path}carrier-backend = \"tun\"\n"))
+}
+
+#[test]
+fn carriers_go_as_fast_as_the_kernel_can() -> Result<(), LabError> {
+    let _turn = turn();
+    for carrier in [Carrier::Ip6gre, Carrier::Ip4ip6] {
+        let world = World::build(WorldOptions::default())?;
+        let straddle = Straddle::with_config(&world, exe(), &by_tun(carrier, "auto"))?;
+        let (lender, borrower) = (straddle.on(&world.lender), straddle.on(&world.borrower));
+        let slow = lender.json("plan")?["plan"]["bridges"][0]["carrier"]["slow"].clone();
+        assert_eq!(slow["outward"], Value::Null, "{slow}");
+        let running = straddle.up_on(&[&world.lender, &world.borrower])?;
+        for (from, to, target) in [
+            (&world.client, &world.borrower, BORROWED),
+            (&world.borrower, &world.client, straddle_lab::world::CLIENT),
+        ] {
+            let sent = transfer(from, to, target.into(), MUCH)?;
+            assert!(sent.is_some(), "{carrier}: from {} to {}", from.name(), to.name());
+        }
+        for host in [&lender, &borrower] {
+            let [outward, inward] = carried(host)?;
+            outward.is_fast("outward");
+            let shown = [host.verb(&["plan"])?.stdout, host.try_verb(&["status"])?.stdout];
+            // As it is folded into lines.
+            let shown = shown.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
+            if decapsulates() {
+                inward.is_fast("inward");
+            } else {
+                inward.is_slow("inward");
+                for text in &shown {
+                    assert!(text.contains(LACKING), "{text}");
+                }
+            }
+            println!("{carrier}: out {outward:?}, in {inward:?}");
+        }
+        straddle.down_on(&[&world.lender, &world.borrower], running)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_the_kernel_lacks_is_named_where_it_is_required() -> Result<(), LabError> {
+    let _turn = turn();
+    let world = World::build(WorldOptions::default())?;
+    let straddle = Straddle::with_config(&world, exe(), &by_tun(Carrier::Ip6gre, "require"))?;
+    let refused = straddle.on(&world.lender).try_verb(&["up"])?;
+    if decapsulates() {
+        assert!(refused.status.success(), "{}", refused.stderr);
+        return straddle.on(&world.lender).down().map(drop);
+    }
+    println!("{}", refused.stderr);
+    assert!(!refused.status.success());
+    assert!(
+        refused.stderr.contains("this kernel's programs can't decapsulate packets"),
+        "{}",
+        refused.stderr
+    );
+    assert!(refused.stderr.contains(FEATURE), "{}", refused.stderr);
+    Ok(())
+}
+
+#[test]
+fn a_translator_is_as_fast_as_anywhere() -> Result<(), LabError> {
+    let _turn = turn();
+    let world = DataCentre::build(Peer::Tayga)?;
+    let text = format!("{SIIT_CONFIG}fast-path = \"require\"\n");
+    let straddle = Straddle::within(world.directory(), exe(), &text)?;
+    let running = straddle.up_on(&[&world.gate])?;
+    let back = DataCentre::embedded(DataCentre::CLIENT);
+    assert!(transfer(&world.client, &world.server, DataCentre::SERVER.into(), MUCH)?.is_some());
+    assert!(transfer(&world.server, &world.client, back.into(), MUCH)?.is_some());
+    for way in ["to4", "to6"] {
+        let went = went(&straddle.on(&world.gate), way, &[way, "packets"])?;
+        went.is_fast(way);
+        println!("{way}: {went:?}");
+    }
+    straddle.down_on(&[&world.gate], running)
+}
+
+/// What takes a program's outer header off (`linux/bpf.h`).
+const FEATURE: &str = "BPF_F_ADJ_ROOM_DECAP_L3_IPV4, since Linux 6.3";
+/// How a plan says that there is no such thing.
+const LACKING: &str = "none for what comes in: its programs can't take an outer header off \
+                       (BPF_F_ADJ_ROOM_DECAP_L3_IPV4, since Linux 6.3)";

@@ -1,0 +1,62 @@
+//! The two makes of a carrier, on a kernel that has the devices.
+//!
+//! ```text
+//!  client ── inet ── switch ── lender     plain     IPv6, forwarded by inet, lender and inet
+//!             │                           kernel    the kernel's tunnel device at both ends
+//!             └────────────── borrower    tun       straddle's at both ends, as fast as the kernel can
+//! ```
+
+use std::fs;
+use std::path::Path;
+
+use straddle_lab::straddle::{Straddle, config};
+use straddle_lab::world::{World, WorldOptions};
+use straddle_lab::{Carrier, LabError};
+
+use super::borrow::{PLAIN, plain};
+use super::carrier::{FIGURES, carried};
+use super::exe;
+use super::iperf::{self, Pair, both_ways};
+use super::table::{self, Way};
+use crate::Done;
+
+/// How often each way is measured; a median of an odd number is a measurement.
+const ROUNDS: usize = 3;
+const NAMES: [&str; 5] = ["plain", "ip6gre, kernel", "ip6gre, tun", "ip4ip6, kernel", "ip4ip6, tun"];
+
+/// Measures and prints.
+pub(crate) fn bench() -> Done {
+    let mut ways: [Way; 5] = std::array::from_fn(|_| vec![Vec::new(); FIGURES.len()]);
+    rounds(&exe()?, &mut ways).map_err(|error| error.to_string())?;
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    println!(
+        "Carriers at both ends, on Linux {}: medians of {ROUNDS} rounds, each way in turn\n",
+        release.trim()
+    );
+    let [plain, gre_kernel, gre_tun, ip_kernel, ip_tun] = ways.clone();
+    for (name, tun, kernel) in [("ip6gre", gre_tun, gre_kernel), ("ip4ip6", ip_tun, ip_kernel)] {
+        table::print([name, "plain", "kernel"], &FIGURES, &[tun, plain.clone(), kernel]);
+        println!();
+    }
+    table::print_rounds(NAMES, &FIGURES, &ways);
+    Ok(())
+}
+
+fn rounds(exe: &Path, ways: &mut [Way; 5]) -> Result<(), LabError> {
+    let world = World::build(WorldOptions::default())?;
+    self::plain(&world)?;
+    let _server = iperf::server(&world.borrower, world.directory())?;
+    let hosts = Pair { client: &world.client, server: &world.borrower };
+    let ip6gre = |make| Some((Carrier::Ip6gre, make));
+    let ip4ip6 = |make| Some((Carrier::Ip4ip6, make));
+    let by = [None, ip6gre("kernel"), ip6gre("tun"), ip4ip6("kernel"), ip4ip6("tun")];
+    table::rounds(("makes of a carrier", ROUNDS), ways, by, |by| match by {
+        None => both_ways(hosts, PLAIN),
+        Some((carrier, make)) => {
+            let path = "fast-path = \"auto\"\n";
+            let text =
+                config(carrier, "auto").replace(path, &format!("{path}carrier-backend = \"{make}\"\n"));
+            carried(&world, &Straddle::with_config(&world, exe, &text)?)
+        }
+    })
+}
