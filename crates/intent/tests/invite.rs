@@ -130,6 +130,9 @@ fn a_straddle_file_says_the_same_of_the_tunnel() {
         whole.http = None;
         let told = read.tunnels6.first().unwrap();
         (whole.span, whole.routed_at) = (told.span.clone(), told.routed_at.clone());
+        if let (Some(whole), Some(told)) = (&mut whole.update, &told.update) {
+            whole.key_file.span = told.key_file.span.clone();
+        }
         assert_eq!(read.tunnels6, [whole]);
         assert_eq!(read.hosts.len(), 2);
         let backends = [&model, &read].map(|model| {

@@ -224,7 +224,7 @@ fn update(
     Some(Some(Update {
         server: server?.ipv4.first()?.value.addr().into(),
         port: port.unwrap_or(UPDATE_PORT),
-        key_file: entry.key_file.as_ref()?.value.clone(),
+        key_file: entry.key_file.clone()?,
     }))
 }
 

@@ -21,8 +21,8 @@ pub struct HttpUpdate {
     pub hostname: String,
     /// The user that it names.
     pub user: String,
-    /// The file at the server with the key that goes with the user.
-    pub key_file: String,
+    /// The file at the server with the key that goes with the user, and where it is named.
+    pub key_file: Spanned<String>,
 }
 
 /// A host that hears endpoints by HTTP.
@@ -32,10 +32,12 @@ pub struct HttpServer {
     pub host: String,
     /// The beginning of what clients ask for.
     pub url: String,
+    /// The name or the address in it.
+    pub name: String,
     /// Where it listens: at every address of its section.
     pub listen: Vec<SocketAddr>,
-    /// The files of the certificate and its key; none where requests come without TLS.
-    pub certificate: Option<(String, String)>,
+    /// The files of the certificate and its key, and where they are named; none where requests come without TLS.
+    pub certificate: Option<(Spanned<String>, Spanned<String>)>,
 }
 
 /// `Some(None)`: the client tells nothing by HTTP.
@@ -66,7 +68,7 @@ pub(super) fn update(
         url: format!("{}/nic/update?hostname={hostname}", server?.update_url.as_ref()?.value),
         hostname,
         user: word(&entry.update_user),
-        key_file: entry.update_key_file.as_ref()?.value.clone(),
+        key_file: entry.update_key_file.clone()?,
     }))
 }
 
@@ -132,10 +134,11 @@ fn one(host: &config::Host) -> Option<HttpServer> {
     let four = host.ipv4.iter().map(|net| IpAddr::V4(net.value.addr()));
     let all = four.chain(host.ipv6.iter().map(|address| address.value.into()));
     let files = host.certificate.as_ref().zip(host.certificate_key.as_ref());
-    let certificate = files.map(|(certificate, key)| (certificate.value.clone(), key.value.clone()));
+    let certificate = files.map(|(certificate, key)| (certificate.clone(), key.clone()));
     Some(HttpServer {
         host: host.name.value.clone(),
         url: url.value.to_string(),
+        name: url.value.host.clone(),
         listen: all.map(|address| SocketAddr::new(address, url.value.port)).collect(),
         certificate: if url.value.tls { Some(certificate?) } else { None },
     })
