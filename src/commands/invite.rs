@@ -92,14 +92,18 @@ fn write(path: &Path, piece: &Piece) -> io::Result<()> {
 }
 
 fn help_for(why: ErrorKind) -> &'static str {
-    match why {
-        ErrorKind::NotFound => "make that folder first, or name one that exists",
-        ErrorKind::NotADirectory => "name a folder",
-        ErrorKind::PermissionDenied => "name a folder that you may write to, or do it as root",
-        ErrorKind::ReadOnlyFilesystem => "name a folder that can be written",
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on that disk, then try again",
-        _ => "name another folder; without `--into` the text goes to the standard output",
-    }
+    let helps = [
+        (ErrorKind::NotFound, "make that folder first, or name one that exists"),
+        (ErrorKind::NotADirectory, "name a folder"),
+        (ErrorKind::PermissionDenied, "name a folder that you may write to, or do it as root"),
+        (ErrorKind::ReadOnlyFilesystem, "name a folder that can be written"),
+        (ErrorKind::StorageFull, "make room on that disk, then try again"),
+        (ErrorKind::QuotaExceeded, "make room on that disk, then try again"),
+    ];
+    let help = helps.into_iter().find(|(kind, _)| *kind == why);
+    help.map_or("name another folder; without `--into` the text goes to the standard output", |(_, help)| {
+        help
+    })
 }
 
 fn unwritten(path: &Path, why: &str, help: &str) -> Complaint {

@@ -75,7 +75,7 @@ impl Updates {
             None if wanted.is_empty() => {}
             None => match Signed::begin(wanted, &self.endpoints, &self.news) {
                 Ok(begun) => self.signed = Some(begun),
-                Err(complaint) => return vec![Trouble::of_all(complaint)],
+                Err(complaint) => return vec![Trouble::of_all(&complaint)],
             },
         }
         self.signed.iter().flat_map(|signed| signed.lacking.iter().cloned()).collect()
@@ -91,13 +91,13 @@ impl Updates {
         if !self.http.as_ref().is_some_and(goes_on) {
             let files = match http::read(wanted) {
                 Ok(files) => files,
-                Err(complaint) => return vec![Trouble::of_all(complaint)],
+                Err(complaint) => return vec![Trouble::of_all(&complaint)],
             };
             // The port is free once whoever listens there has ended.
             self.http = None;
             match Http::begin(wanted, files, &self.endpoints, &self.news) {
                 Ok(begun) => self.http = Some(begun),
-                Err(complaint) => return vec![Trouble::of_all(complaint)],
+                Err(complaint) => return vec![Trouble::of_all(&complaint)],
             }
         }
         self.http.iter().flat_map(Http::troubles).collect()

@@ -10,8 +10,8 @@ use crate::render;
 pub(super) enum Trouble {
     /// A bridge's key can't be read, with why; whether this host tells by it, or hears.
     Key { bridge: String, tells: bool, why: String },
-    /// Nothing is told or heard: in words, with what to do.
-    All { message: String, help: String },
+    /// Nothing is told or heard, as it is printed.
+    All(String),
     /// What clients will find wrong.
     Doubt(String),
 }
@@ -21,18 +21,15 @@ impl Trouble {
         Trouble::Key { bridge: bridge.into(), tells, why: why.to_string() }
     }
 
-    pub(super) fn of_all(complaint: Complaint) -> Trouble {
-        match complaint {
-            Complaint::Other { message, help } => Trouble::All { message, help },
-            other => Trouble::All { message: render::complaint(&other), help: String::new() },
-        }
+    pub(super) fn of_all(complaint: &Complaint) -> Trouble {
+        Trouble::All(render::complaint(complaint))
     }
 
     /// The one bridge that it is about.
     pub(super) fn bridge(&self) -> Option<&str> {
         match self {
             Trouble::Key { bridge, .. } => Some(bridge),
-            Trouble::All { .. } | Trouble::Doubt(_) => None,
+            Trouble::All(_) | Trouble::Doubt(_) => None,
         }
     }
 
@@ -55,20 +52,18 @@ impl Trouble {
                 format!("the endpoint of this host can't be told: {why}")
             }
             Trouble::Key { tells: false, why, .. } => format!("where its other end is can't be heard: {why}"),
-            Trouble::All { message, .. } | Trouble::Doubt(message) => message.clone(),
+            Trouble::All(message) | Trouble::Doubt(message) => message.clone(),
         }
     }
 
     /// As it is printed.
     pub(super) fn words(&self) -> String {
-        let complaint =
-            |message: String, help: &str| render::complaint(&Complaint::Other { message, help: help.into() });
         match self {
-            Trouble::Key { bridge, .. } => complaint(
-                format!("{bridge}: {}", self.message()),
-                "mend that: the key is taken within half a minute. All else goes on without it",
-            ),
-            Trouble::All { message, help } => complaint(message.clone(), help),
+            Trouble::Key { bridge, .. } => render::complaint(&Complaint::Other {
+                message: format!("{bridge}: {}", self.message()),
+                help: "mend that: the key is taken within half a minute. All else goes on without it".into(),
+            }),
+            Trouble::All(words) => words.clone(),
             Trouble::Doubt(doubt) => render::warning(doubt) + "\n",
         }
     }
@@ -82,7 +77,7 @@ impl Trouble {
             Trouble::Key { bridge, tells: false, .. } => {
                 Some(format!("{bridge}: its key is there, and updates are heard"))
             }
-            Trouble::All { .. } | Trouble::Doubt(_) => None,
+            Trouble::All(_) | Trouble::Doubt(_) => None,
         }
     }
 }

@@ -127,16 +127,17 @@ fn misnamed(certificate: &CertificateDer<'_>, name: &str) -> Option<String> {
     let Err(rustls::Error::InvalidCertificate(wrong)) = verify_server_name(&parsed, &asked) else {
         return None;
     };
-    let names = match wrong {
-        CertificateError::NotValidForNameContext { presented, .. } => presented,
-        _ => Vec::new(),
+    let presented = if let CertificateError::NotValidForNameContext { presented, .. } = wrong {
+        presented
+    } else {
+        vec![]
     };
     // `DnsName("vps.example")` and `IpAddress(192.0.2.10)`, as the verifier has them.
     let bare = |name: &String| {
         let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
         inner.trim_matches('"').to_owned()
     };
-    let names: Vec<String> = names.iter().map(bare).collect();
+    let names: Vec<String> = presented.iter().map(bare).collect();
     let names = if names.is_empty() { "no name (subjectAltName)".into() } else { names.join(", ") };
     Some(format!("the certificate is for {names}, and clients ask for {name}"))
 }
