@@ -11,6 +11,7 @@ use rustix::pipe::{SpliceFlags, splice};
 
 use super::budget::Budget;
 use super::pipes::{Pipe, Pool};
+use super::queues;
 
 /// A piece this large is the first of many.
 const LARGE: usize = 16 * 1024;
@@ -54,6 +55,8 @@ pub(super) struct Flow {
     held: usize,
     source: Source,
     bulk: bool,
+    /// Its sockets' queues have their limits.
+    limited: bool,
     pub(super) readable: bool,
     pub(super) writable: bool,
     /// The source's end is behind what can be read now.
@@ -82,6 +85,7 @@ impl Flow {
             held: 0,
             source: Source::Open,
             bulk: false,
+            limited: false,
             readable: false,
             writable: true,
             ending: false,
@@ -145,6 +149,10 @@ impl Flow {
         } else if !self.readable || !self.writable {
             return Ok(Some(Stands::Waits));
         } else if self.bulk {
+            if !self.limited {
+                queues::limit(source, sink);
+                self.limited = true;
+            }
             self.fill(source, means, *moved)?;
         } else {
             *moved += self.copy(source, sink, means)?;

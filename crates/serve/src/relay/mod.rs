@@ -18,6 +18,7 @@ mod name;
 mod option;
 mod pipes;
 mod poller;
+mod queues;
 mod reason;
 mod resolver;
 mod serving;
