@@ -1,6 +1,7 @@
 mod http;
 mod keys;
 mod networks;
+mod ring;
 mod server;
 
 use std::collections::HashMap;
@@ -104,11 +105,13 @@ impl Tunnel6 {
 pub(super) fn build(config: &Config, found: &mut Vec<Diagnostic>) -> Vec<Tunnel6> {
     let hosts = config.hosts.iter().map(|host| (host.name.value.as_str(), host)).collect();
     let mut links = Links::given(config);
-    let tunnels = config.tunnels6.iter().filter_map(|entry| one(config, &hosts, entry, &mut links, found));
-    let tunnels = tunnels.collect();
+    let links: Vec<Option<Ipv6Net>> = config.tunnels6.iter().map(|entry| links.of(entry, found)).collect();
+    let entries = config.tunnels6.iter().zip(&links);
+    let tunnels = entries.filter_map(|(entry, link)| one(config, &hosts, entry, *link, found)).collect();
     same_ends(config, found);
+    ring::check(config, found);
     keys::check(config, found);
-    networks::check(config, &hosts, found);
+    networks::check(config, &hosts, &links, found);
     server::check(config, found);
     tunnels
 }
@@ -119,7 +122,7 @@ fn one(
     config: &Config,
     hosts: &Hosts<'_>,
     entry: &config::Tunnel6,
-    links: &mut Links,
+    link: Option<Ipv6Net>,
     found: &mut Vec<Diagnostic>,
 ) -> Option<Tunnel6> {
     let mut known = |name: Option<&config::Spanned<String>>| {
@@ -133,7 +136,6 @@ fn one(
         let help = "name the host that lacks IPv6";
         found.push(Diagnostic::new(client.span.clone(), "a host can't be its own client", help));
     }
-    let link = links.of(entry, found);
     let http = http::update(entry, server, found);
     let update = update(entry, server, found);
     let lan = lan(entry, found);
