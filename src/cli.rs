@@ -3,8 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use straddle_intent::config::translation_prefix;
+use straddle_intent::invite::Format;
 use straddle_xlat::rfc6052::Prefix;
 
 /// Puts a Linux host on both internets: one file, one plan, both ends.
@@ -193,30 +195,14 @@ pub(crate) struct Invite {
     /// The tunnel6: its name, or the name of its client
     pub(crate) name: String,
     /// What the client has
-    #[arg(long = "as", value_enum, value_name = "FORMAT", default_value = "straddle")]
-    pub(crate) form: FormatWord,
+    #[arg(long = "as", value_name = "FORMAT", default_value = "straddle", value_parser = formats())]
+    pub(crate) form: Format,
     /// Write the files into this folder, each under its own name; none is written over
     #[arg(long, value_name = "DIR", conflicts_with = "json")]
     pub(crate) into: Option<PathBuf>,
     /// The same as data: {"name", "as", "files": [{"path", "mode", "text"}], "then": what to run}
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FormatWord {
-    /// A file for Straddle itself
-    Straddle,
-    /// A shell script of ip commands
-    Iproute2,
-    /// A YAML file of netplan
-    Netplan,
-    /// The files of systemd-networkd
-    Networkd,
-    /// A stanza of Debian's /etc/network/interfaces
-    Ifupdown,
-    /// A shell script with a batch of uci
-    Openwrt,
 }
 
 #[derive(Args, Clone)]
@@ -301,6 +287,13 @@ pub(crate) enum Whence {
     Auto,
     /// This one.
     Given(Prefix),
+}
+
+fn formats() -> impl TypedValueParser<Value = Format> {
+    let words = Format::ALL.iter().map(|format| PossibleValue::new(format.name()).help(format.describe()));
+    // No other word comes through.
+    let of = |word: String| Format::ALL.iter().copied().find(|format| format.name() == word);
+    PossibleValuesParser::new(words).map(move |word| of(word).unwrap_or(Format::Straddle))
 }
 
 fn prefix(word: &str) -> Result<Prefix, String> {

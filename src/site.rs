@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use straddle_intent::config::Diagnostic;
 use straddle_intent::diff::{Conflict, diff};
 use straddle_intent::memory::Memory;
-use straddle_intent::model::{self, Model};
+use straddle_intent::model::{self, Host, Model};
 use straddle_intent::object::SysctlKey;
 use straddle_intent::plan::{Endpoints, Facts, Offers, Plan, plan, sysctls_before};
 use straddle_intent::site::{Unknown, check, identify, programs};
@@ -19,6 +20,14 @@ use crate::complaint::Complaint;
 pub(crate) struct File {
     text: String,
     pub(crate) model: Model,
+}
+
+impl File {
+    /// Mistakes of the file that were found on this host.
+    pub(crate) fn wrong(&self, place: &Place, mut found: Vec<Diagnostic>) -> Complaint {
+        found.sort_by_key(|diagnostic| (diagnostic.span.start, diagnostic.span.end));
+        Complaint::Mistakes { path: place.config.clone(), text: self.text.clone(), found }
+    }
 }
 
 /// Reads and validates the file.
@@ -116,20 +125,17 @@ pub(crate) fn asked(model: &Model) -> Offers {
 }
 
 /// Finds this host in the file; what the file says of it must be so.
-pub(crate) fn locate(
-    file: &File,
-    place: &Place,
-    live: &Snapshot,
-    offers: &Offers,
-) -> Result<String, Complaint> {
-    let known = || file.model.hosts.iter().map(|host| host.name.clone()).collect();
-    let host = identify(&file.model, place.host.as_deref(), live)
-        .map_err(|unknown| Complaint::Unknown { unknown, known: known() })?;
+fn locate(file: &File, place: &Place, live: &Snapshot, offers: &Offers) -> Result<String, Complaint> {
+    let host = named(file, place, live)?;
     let found = check(&file.model, host, live, offers);
-    if found.is_empty() {
-        return Ok(host.name.clone());
-    }
-    Err(Complaint::Mistakes { path: place.config.clone(), text: file.text.clone(), found })
+    if found.is_empty() { Ok(host.name.clone()) } else { Err(file.wrong(place, found)) }
+}
+
+/// Finds this host in the file.
+pub(crate) fn named<'a>(file: &'a File, place: &Place, live: &Snapshot) -> Result<&'a Host, Complaint> {
+    let known = || file.model.hosts.iter().map(|host| host.name.clone()).collect();
+    identify(&file.model, place.host.as_deref(), live)
+        .map_err(|unknown| Complaint::Unknown { unknown, known: known() })
 }
 
 /// Whether `check` may go without this host's part: it is none of the file's.

@@ -142,7 +142,9 @@ fn check_json(output: &Output) -> Value {
 fn files_are_written_and_none_is_written_over() {
     let folder = Folder::new("files");
     let into = folder.path("out");
-    check(&folder.invite(&["box", "--as", "netplan", "--into", &into]), 1, &["name a folder that exists"]);
+    check(&folder.invite(&["box", "--as", "netplan", "--into", &into]), 1, &["name one that exists"]);
+    let file = folder.path("straddle.toml");
+    check(&folder.invite(&["box", "--as", "netplan", "--into", &file]), 1, &["name a folder"]);
     fs::create_dir(&into).unwrap();
     let words = ["box", "--as", "networkd", "--into", &into];
     let output = folder.invite(&words);

@@ -85,6 +85,14 @@ impl Host {
         self.direct(&["ip", "-batch", "-"], lines).map(drop)
     }
 
+    /// Runs lines as an operator types them, in a shell each.
+    ///
+    /// # Errors
+    /// At the first that fails.
+    pub fn typed(&self, lines: &[&str]) -> Result<(), LabError> {
+        lines.iter().try_for_each(|line| self.run(&["sh", "-c", line]).map(drop))
+    }
+
     /// What `ip -json` answers to a question; nothing is an empty list.
     ///
     /// # Errors

@@ -218,13 +218,15 @@ pub(super) const BROKER: &[(&str, &str)] = &[
     ),
     (
         "certificate, certificate-key",
-        "Of the same: PEM files, read anew on SIGHUP. The certificate's own comes first.",
+        "Of the same: PEM files, read anew on SIGHUP. The certificate's own comes first. The key's file is not for everybody to \
+         read. Whether the certificate is for the name in update-url, and how long, check and run tell.",
     ),
     (
         "update-key-file, update-user, update-hostname",
         "Of [[tunnel6]]: how the client that tells its endpoint by HTTP is known. The key is one line of 16 to 256 visible \
          characters in a file of mode 0600, at the server alone; user and hostname are the bridge's name where nothing else is \
-         written. 10 updates of one tunnel at once, then one in 5 seconds, are taken.",
+         written. Where the file can't be read, run says so and tries again every half minute; the other tunnels are heard. 10 \
+         updates of one tunnel at once, then one in 5 seconds, are taken.",
     ),
     (
         "the answers",

@@ -1,12 +1,12 @@
 use std::fs::OpenOptions;
-use std::io::{self, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use straddle_intent::invite::{Format, Handout, Invitation, Piece};
 use straddle_intent::model::Model;
 
-use crate::cli::{Exit, FormatWord, Invite, Place};
+use crate::cli::{Exit, Invite, Place};
 use crate::complaint::Complaint;
 use crate::render;
 use crate::say;
@@ -17,7 +17,7 @@ use super::Ended;
 /// Prints or writes what a client of a tunnel6 needs. The file alone tells, so any host will do.
 pub(crate) fn invite(place: &Place, asked: &Invite) -> Ended {
     let model = read(&place.config)?.model;
-    let format = asked.form.format();
+    let format = asked.form;
     let handout = handout(&model, &place.config, &asked.name, format)?;
     if let Some(directory) = &asked.into {
         written(directory, &handout)?;
@@ -68,10 +68,11 @@ fn written(directory: &Path, handout: &Handout) -> Result<(), Complaint> {
     let targets: Vec<(PathBuf, &Piece)> =
         handout.pieces.iter().map(|piece| (target(directory, piece), piece)).collect();
     if let Some((path, _)) = targets.iter().find(|(path, _)| path.symlink_metadata().is_ok()) {
-        return Err(unwritten(path, "is there already"));
+        let help = "take it away first, or name another folder: nothing is written over";
+        return Err(unwritten(path, "is there already", help));
     }
     for (path, piece) in &targets {
-        write(path, piece).map_err(|error| unwritten(path, &error.to_string()))?;
+        write(path, piece).map_err(|error| unwritten(path, &error.to_string(), help_for(error.kind())))?;
         let goes = Path::new(&piece.path).parent().filter(|parent| parent.is_absolute());
         let goes = goes.map(|parent| format!(": goes to {}", parent.display())).unwrap_or_default();
         say::line(&format!("wrote {}{goes}", path.display()));
@@ -90,22 +91,21 @@ fn write(path: &Path, piece: &Piece) -> io::Result<()> {
     file.sync_all()
 }
 
-fn unwritten(path: &Path, why: &str) -> Complaint {
-    Complaint::Other {
-        message: format!("{}: {why}", path.display()),
-        help: "name a folder that exists and has no such file yet".into(),
-    }
+fn help_for(why: ErrorKind) -> &'static str {
+    let helps = [
+        (ErrorKind::NotFound, "make that folder first, or name one that exists"),
+        (ErrorKind::NotADirectory, "name a folder"),
+        (ErrorKind::PermissionDenied, "name a folder that you may write to, or do it as root"),
+        (ErrorKind::ReadOnlyFilesystem, "name a folder that can be written"),
+        (ErrorKind::StorageFull, "make room on that disk, then try again"),
+        (ErrorKind::QuotaExceeded, "make room on that disk, then try again"),
+    ];
+    let help = helps.into_iter().find(|(kind, _)| *kind == why);
+    help.map_or("name another folder; without `--into` the text goes to the standard output", |(_, help)| {
+        help
+    })
 }
 
-impl FormatWord {
-    fn format(self) -> Format {
-        match self {
-            FormatWord::Straddle => Format::Straddle,
-            FormatWord::Iproute2 => Format::Iproute2,
-            FormatWord::Netplan => Format::Netplan,
-            FormatWord::Networkd => Format::Networkd,
-            FormatWord::Ifupdown => Format::Ifupdown,
-            FormatWord::Openwrt => Format::Openwrt,
-        }
-    }
+fn unwritten(path: &Path, why: &str, help: &str) -> Complaint {
+    Complaint::Other { message: format!("{}: {why}", path.display()), help: help.into() }
 }

@@ -232,7 +232,12 @@ impl Status {
         }
         let mut updates = self.look.plan.updates.iter();
         let tells = updates.any(|update| update.bridge == bridge.name && update.tells.is_some());
-        !tells || self.update(bridge).is_some_and(|update| !update["acknowledged_at"].is_null())
+        let update = self.update(bridge);
+        if tells {
+            update.is_some_and(|update| !update["acknowledged_at"].is_null())
+        } else {
+            update.is_none_or(|update| update["trouble"].is_null())
+        }
     }
 
     /// Whether a bridge that needs it is served, and what had to be discovered is known.

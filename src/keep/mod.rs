@@ -88,7 +88,6 @@ impl<'a> Keeper<'a> {
         // Subscribed before the first look: nothing is missed between.
         let watch = Watch::begin()?;
         let turn = Turn::take(&place.runtime_dir, TURN)?;
-        updates::readable(&site.look(place)?.plan)?;
         let plan = raise(&mut site, place, force)?.plan;
         drop(turn);
         let served: Vec<&Bridge> = with_device(&plan).collect();
@@ -99,7 +98,7 @@ impl<'a> Keeper<'a> {
         let discovery = Discovery::begin(&served)?;
         // One port that is taken is no reason to leave the rest of the host unserved.
         let mut updates = Updates::new(&site.endpoints)?;
-        aside(updates.change(&plan, false));
+        updates.change(&plan);
         let mut answering = Answering::default();
         aside(answering.change(plan.answers.as_ref()).err());
         let mut relaying = Relaying::begin()?;
@@ -210,7 +209,7 @@ impl<'a> Keeper<'a> {
         aside(self.repair().err());
         self.tell_what_is_known();
         drop(turn);
-        aside(self.updates.change(&self.plan, false));
+        self.updates.change(&self.plan);
         aside(self.relaying.change(self.plan.served()).err());
         self.serve();
     }
@@ -218,7 +217,7 @@ impl<'a> Keeper<'a> {
     /// What another host has told is remembered, then the plan follows it.
     fn take_endpoints(&mut self) {
         if self.updates.ended() {
-            aside(self.updates.change(&self.plan, false));
+            self.updates.change(&self.plan);
         }
         for (bridge, trouble) in self.updates.troubles() {
             match trouble {
@@ -350,9 +349,8 @@ impl<'a> Keeper<'a> {
             Ok(mut site) => {
                 site.heard = std::mem::take(&mut self.site.heard);
                 self.site = site;
+                self.updates.read_anew();
                 self.look_again();
-                // Keys may be others.
-                aside(self.updates.change(&self.plan, true));
                 say::line(&format!("read {} anew", self.place.config.display()));
             }
             Err(complaint) => say::aside(&render::complaint(&complaint)),

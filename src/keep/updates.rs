@@ -1,50 +1,37 @@
 //! Endpoints that change: this host's are told, those of others are heard, signed or by HTTP.
 
+mod http;
+mod signed;
+mod trouble;
+
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 use std::sync::Arc;
 
 use rustix::event::epoll;
 use serde_json::{Value, json};
 use straddle_intent::plan::{self, HttpUpdates, Plan};
-use straddle_serve::http::{self, Tls, Transport};
 use straddle_serve::told::Endpoints;
-use straddle_serve::update::{Client, Expected, Key, Server, Timing, read_key, read_secret};
-use straddle_wire::ip::Version;
+use straddle_serve::update::{Client, Server};
 
 use crate::complaint::Complaint;
+use crate::say;
 
-/// Whether every key and certificate can be read: asked before the host is touched.
-pub(super) fn readable(plan: &Plan) -> Result<(), Complaint> {
-    plan.updates.iter().try_for_each(|update| key(update).map(drop))?;
-    plan.http.iter().try_for_each(|wanted| secrets(wanted).and(transport(wanted).map(drop)))
-}
+use http::Http;
+use signed::Signed;
+use trouble::{Trouble, not_told};
 
 /// Running loops; they end when this is dropped.
 pub(super) struct Updates {
     endpoints: Arc<Endpoints>,
     signed: Option<Signed>,
     http: Option<Http>,
+    /// Whether keys and certificates may be others than those that were read.
+    anew: bool,
+    /// What was said of what is in the way.
+    said: Vec<Trouble>,
     /// Readable when one of them has news, or has ended.
     news: OwnedFd,
-}
-
-/// Messages of our own, signed.
-struct Signed {
-    wanted: Vec<plan::Updates>,
-    server: Option<Server>,
-    clients: Vec<(String, Client)>,
-    /// What each bridge's key is told apart by.
-    prints: BTreeMap<String, String>,
-    /// What was said to be in the way, by bridge.
-    said: BTreeMap<String, String>,
-}
-
-/// As to the well-known broker.
-struct Http {
-    wanted: HttpUpdates,
-    server: http::Server,
 }
 
 impl Updates {
@@ -53,43 +40,67 @@ impl Updates {
         let endpoints = Arc::new(Endpoints::new(known.clone()).map_err(not_told)?);
         let news = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(not_told)?;
         listen(&news, endpoints.fd())?;
-        Ok(Updates { endpoints, signed: None, http: None, news })
+        Ok(Updates { endpoints, signed: None, http: None, anew: false, said: Vec::new(), news })
+    }
+
+    /// With the next change, keys and certificates are read anew.
+    pub(super) fn read_anew(&mut self) {
+        self.anew = true;
     }
 
     /// Tells and hears for this plan from here on. What goes on as it was is left alone, unless keys may be others.
-    /// What can't begin is told, and tried again with the next change.
-    pub(super) fn change(&mut self, plan: &Plan, anew: bool) -> Vec<Complaint> {
-        let mut complaints = Vec::new();
-        let goes_on = |signed: &Signed| !anew && signed.suits(&plan.updates) && !signed.has_ended();
+    /// A bridge whose key can't be read is left out. What is in the way is said once, and tried again with the next change.
+    pub(super) fn change(&mut self, plan: &Plan) {
+        let anew = std::mem::take(&mut self.anew);
+        let mut troubles = self.change_signed(&plan.updates, anew);
+        troubles.extend(self.change_http(plan.http.as_ref(), anew));
+        // Whoever has the file read anew wants to know what is still in the way.
+        let said = std::mem::replace(&mut self.said, troubles);
+        let said = if anew { Vec::new() } else { said };
+        for trouble in self.said.iter().filter(|trouble| !said.contains(trouble)) {
+            say::aside(&trouble.words());
+        }
+        let is_over = |trouble: &&Trouble| !self.said.iter().any(|now| now.is_of(trouble));
+        for line in said.iter().filter(is_over).filter_map(Trouble::over) {
+            say::line(&line);
+        }
+    }
+
+    fn change_signed(&mut self, wanted: &[plan::Updates], anew: bool) -> Vec<Trouble> {
+        let goes_on = |signed: &Signed| !anew && signed.suits(wanted) && !signed.has_ended();
         // The port is free once whoever listens there has ended.
         self.signed = self.signed.take().filter(goes_on);
         match &mut self.signed {
-            Some(signed) => signed.follow(&plan.updates),
-            None if plan.updates.is_empty() => {}
-            None => match Signed::begin(&plan.updates, &self.endpoints, &self.news) {
+            Some(signed) => signed.follow(wanted),
+            None if wanted.is_empty() => {}
+            None => match Signed::begin(wanted, &self.endpoints, &self.news) {
                 Ok(begun) => self.signed = Some(begun),
-                Err(complaint) => complaints.push(complaint),
+                Err(complaint) => return vec![Trouble::of_all(&complaint)],
             },
         }
-        complaints.extend(self.change_http(plan.http.as_ref(), anew).err());
-        complaints
+        self.signed.iter().flat_map(|signed| signed.lacking.iter().cloned()).collect()
     }
 
-    /// What listens goes on as it is where the files of what is to listen can't be read.
-    fn change_http(&mut self, wanted: Option<&HttpUpdates>, anew: bool) -> Result<(), Complaint> {
-        let goes_on = |http: &Http| !anew && Some(&http.wanted) == wanted && !http.has_ended();
-        if self.http.as_ref().is_some_and(goes_on) {
-            return Ok(());
-        }
+    /// What listens goes on as it is where the certificate of what is to listen can't be read.
+    fn change_http(&mut self, wanted: Option<&HttpUpdates>, anew: bool) -> Vec<Trouble> {
         let Some(wanted) = wanted else {
             self.http = None;
-            return Ok(());
+            return Vec::new();
         };
-        let files = (wanted, secrets(wanted)?, transport(wanted)?);
-        // The port is free once whoever listens there has ended.
-        self.http = None;
-        self.http = Some(Http::begin(files, &self.endpoints, &self.news)?);
-        Ok(())
+        let goes_on = |http: &Http| !anew && http.suits(wanted) && !http.has_ended();
+        if !self.http.as_ref().is_some_and(goes_on) {
+            let files = match http::read(wanted) {
+                Ok(files) => files,
+                Err(complaint) => return vec![Trouble::of_all(&complaint)],
+            };
+            // The port is free once whoever listens there has ended.
+            self.http = None;
+            match Http::begin(wanted, files, &self.endpoints, &self.news) {
+                Ok(begun) => self.http = Some(begun),
+                Err(complaint) => return vec![Trouble::of_all(&complaint)],
+            }
+        }
+        self.http.iter().flat_map(Http::troubles).collect()
     }
 
     /// Can be read from when something was told or heard, or a loop has ended.
@@ -139,6 +150,13 @@ impl Updates {
             let value = all.entry(report.bridge).or_insert_with_key(|bridge| self.known(bridge));
             value["requests"] = json!(report.requests);
         }
+        for (bridge, trouble) in self.said.iter().filter_map(|trouble| Some((trouble.bridge()?, trouble))) {
+            let value = all.entry(bridge.into()).or_insert_with_key(|bridge| self.known(bridge));
+            value["trouble"] = json!(trouble.message());
+            if trouble.tells() {
+                value["acknowledged_at"] = Value::Null;
+            }
+        }
         let strangers = json!({
             "messages": hearing.map(Server::strangers),
             "requests": self.http.as_ref().map(|http| http.server.strangers()),
@@ -177,133 +195,7 @@ impl Updates {
     }
 }
 
-impl Signed {
-    /// Reads the keys and begins to tell and to hear.
-    fn begin(
-        wanted: &[plan::Updates],
-        endpoints: &Arc<Endpoints>,
-        news: &OwnedFd,
-    ) -> Result<Signed, Complaint> {
-        let server = server(wanted, endpoints)?;
-        if let Some(server) = &server {
-            listen(news, server.ended())?;
-        }
-        let (mut clients, mut prints) = (Vec::new(), BTreeMap::new());
-        for update in wanted {
-            let key = key(update)?;
-            let print = key.print().iter().map(|byte| format!("{byte:02x}")).collect();
-            prints.insert(update.bridge.clone(), print);
-            if update.tells.is_none() {
-                continue;
-            }
-            let client =
-                Client::begin(&update.bridge, key, update.server, Timing::default()).map_err(not_told)?;
-            listen(news, client.fd())?;
-            listen(news, client.ended())?;
-            clients.push((update.bridge.clone(), client));
-        }
-        let said = BTreeMap::new();
-        let mut signed = Signed { wanted: Vec::new(), server, clients, prints, said };
-        signed.follow(wanted);
-        Ok(signed)
-    }
-
-    /// Whether it tells and hears for exactly these, whatever the endpoints are.
-    fn suits(&self, wanted: &[plan::Updates]) -> bool {
-        let alike = |one: &plan::Updates, other: &plan::Updates| {
-            let bare = |update: &plan::Updates| plan::Updates { tells: None, ..update.clone() };
-            bare(one) == bare(other) && one.tells.is_some() == other.tells.is_some()
-        };
-        self.wanted.len() == wanted.len() && self.wanted.iter().zip(wanted).all(|(a, b)| alike(a, b))
-    }
-
-    /// Tells what this host's endpoints are by now.
-    fn follow(&mut self, wanted: &[plan::Updates]) {
-        for (bridge, client) in &self.clients {
-            let update = wanted.iter().find(|update| update.bridge == *bridge);
-            let endpoint = update.and_then(|update| update.tells);
-            client.tell(endpoint.map(Into::into));
-        }
-        self.wanted = wanted.to_vec();
-    }
-
-    fn has_ended(&self) -> bool {
-        let server = self.server.iter().map(Server::ended);
-        server.chain(self.clients.iter().map(|(_, client)| client.ended())).any(super::is_readable)
-    }
-}
-
-impl Http {
-    fn begin(
-        (wanted, expected, transport): (&HttpUpdates, Vec<http::Expected>, Transport),
-        endpoints: &Arc<Endpoints>,
-        news: &OwnedFd,
-    ) -> Result<Http, Complaint> {
-        let server = http::Server::begin(&wanted.listen, transport, expected, endpoints.clone());
-        let server = server.map_err(|why| not_told(format!("{}: {why}", wanted.url)))?;
-        listen(news, server.ended())?;
-        Ok(Http { wanted: wanted.clone(), server })
-    }
-
-    fn has_ended(&self) -> bool {
-        super::is_readable(self.server.ended())
-    }
-}
-
-/// One for all bridges whose endpoints are heard of; none where there are none.
-fn server(wanted: &[plan::Updates], endpoints: &Arc<Endpoints>) -> Result<Option<Server>, Complaint> {
-    let (mut addresses, mut expected) = (Vec::new(), Vec::new());
-    for update in wanted.iter().filter(|update| update.tells.is_none()) {
-        let address = update.server;
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
-        let version = if update.over_v4() { Version::V4 } else { Version::V6 };
-        expected.push(Expected { bridge: update.bridge.clone(), key: key(update)?, version });
-    }
-    if expected.is_empty() {
-        return Ok(None);
-    }
-    Server::begin(&addresses, expected, endpoints.clone()).map(Some).map_err(not_told)
-}
-
-fn key(update: &plan::Updates) -> Result<Key, Complaint> {
-    read_key(Path::new(&update.key_file)).map_err(not_told)
-}
-
-/// Tunnels over IPv4 are the only bridges that HTTP tells of.
-fn secrets(wanted: &HttpUpdates) -> Result<Vec<http::Expected>, Complaint> {
-    let one = |client: &plan::HttpClient| {
-        Ok(http::Expected {
-            bridge: client.bridge.clone(),
-            hostname: client.hostname.clone(),
-            user: client.user.clone(),
-            key: read_secret(Path::new(&client.key_file)).map_err(not_told)?,
-            version: Version::V4,
-        })
-    };
-    wanted.clients.iter().map(one).collect()
-}
-
-fn transport(wanted: &HttpUpdates) -> Result<Transport, Complaint> {
-    let Some((certificate, key)) = &wanted.certificate else { return Ok(Transport::Plain) };
-    let read = Tls::read(Path::new(certificate), Path::new(key));
-    read.map(Transport::Tls).map_err(|why| Complaint::Other {
-        message: format!("endpoints can't be heard by https: {why}"),
-        help:
-            "write the files of a certificate, with those that signed it, and of its key: `certificate` and \
-               `certificate-key`"
-                .into(),
-    })
-}
-
+/// Wakes whoever waits for news.
 fn listen(news: &OwnedFd, fd: BorrowedFd<'_>) -> Result<(), Complaint> {
     epoll::add(news, fd, epoll::EventData::new_u64(0), epoll::EventFlags::IN).map_err(not_told)
-}
-
-fn not_told(why: impl ToString) -> Complaint {
-    Complaint::Other {
-        message: format!("endpoints can't be told or heard: {}", why.to_string()),
-        help: "mend that, then `straddle run`; `straddle key FILE` makes a key for both hosts".into(),
-    }
 }

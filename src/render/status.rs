@@ -191,9 +191,7 @@ fn update(update: &Value) -> String {
     };
     let mut out = folded("  ", 4, &line);
     if let Some(trouble) = update["trouble"].as_str() {
-        let print = update["key_print"].as_str().unwrap_or_default();
-        out +=
-            &folded("  ", 4, &format!("{trouble}. This end's key shows as {print}, and so must the other's"));
+        out += &folded("  ", 4, trouble);
     } else if let Some(print) = update["key_print"].as_str() {
         out += &folded("  ", 4, &format!("key {print}"));
     }

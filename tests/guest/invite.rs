@@ -21,42 +21,12 @@ use straddle_lab::{LabError, wait};
 
 use crate::{exe, turn};
 
-/// The server's file: both clients' addresses are known to it.
-const FILE: &str = r#"[host.vps]
-uplink = "eth0"
-ipv4 = "192.0.2.10/24"
-ipv6 = "2001:db8:1::10"
-
-[host.box]
-uplink = "eth0"
-ipv4 = "198.51.100.7/24"
-
-[host.shed]
-uplink = "eth0"
-ipv4 = "203.0.113.9/24"
-
-[[tunnel6]]
-name = "box"
-server = "vps"
-client = "box"
-link = "2001:db8:1::a2/127"
-pool = "2001:db8:100::/40"
-
-[[tunnel6]]
-name = "shed"
-server = "vps"
-client = "shed"
-link = "2001:db8:1::a4/127"
-routed = "2001:db8:102::/48"
-lan = "eth1"
-"#;
-
 /// In one world, since each takes its time to build: one after another, each taken away before the next.
 #[test]
 fn each_format_brings_up_its_client() -> Result<(), LabError> {
     let _turn = turn();
     let world = Broker::build()?;
-    let straddle = Straddle::within(world.directory(), exe(), FILE)?;
+    let straddle = Straddle::within(world.directory(), exe(), Broker::FIXED)?;
     straddle.on(&world.vps).up()?;
     for format in [Format::Iproute2, Format::Ifupdown, Format::Networkd, Format::Netplan] {
         println!("... {}", format.name());
@@ -157,7 +127,7 @@ fn interfaces(world: &Broker, host: &Host, verb: &str, text: &str) -> Result<(),
 fn wandering(format: Format) -> String {
     let dynamic = "client = \"box\"\nclient-endpoint = \"dynamic\"\nupdate-key-file = \"/box.key\"";
     let url = "[host.vps]\nupdate-url = \"http://192.0.2.10\"";
-    let file = FILE.replace("client = \"box\"", dynamic).replace("[host.vps]", url);
+    let file = Broker::FIXED.replace("client = \"box\"", dynamic).replace("[host.vps]", url);
     let model = model::read(&file).unwrap();
     let invitation = Invitation::to(&model, "box").unwrap();
     let text = invitation.handout(format).text();

@@ -58,10 +58,6 @@ const HOME: [&str; 5] = [
 /// iproute2's default encapsulation limit (RFC 2473 §4.1.1), 8 bytes in each packet; and none.
 const LIMITS: [&str; 2] = ["", "encaplimit none"];
 
-fn typed(host: &Host, lines: &[&str], limit: &str) -> Result<(), LabError> {
-    lines.iter().try_for_each(|line| host.run(&["sh", "-c", &line.replace("LIMIT", limit)]).map(drop))
-}
-
 /// Everything that crosses, both ways, each end with the address that it has to see of the other.
 fn crosses(world: &DsLite, what: &str) -> Result<(), LabError> {
     let (client, first) = (&world.client, &world.first);
@@ -96,7 +92,8 @@ fn with_one_typed(
     for limit in LIMITS {
         let world = DsLite::build()?;
         let host = ours(&world);
-        typed(typed_on(&world), lines, limit)?;
+        let lines: Vec<String> = lines.iter().map(|line| line.replace("LIMIT", limit)).collect();
+        typed_on(&world).typed(&lines.iter().map(String::as_str).collect::<Vec<_>>())?;
         let state = HostState::read(host)?;
         let straddle = Straddle::within(world.directory(), exe(), &PublishVariant::Address.config())?;
         straddle.on(host).up()?;

@@ -37,10 +37,6 @@ fn world() -> Result<(Broker, Straddle), LabError> {
     Ok((world, straddle))
 }
 
-fn typed(host: &Host, lines: &[&str]) -> Result<(), LabError> {
-    lines.iter().try_for_each(|line| host.run(&["sh", "-c", line]).map(drop))
-}
-
 /// Everything that crosses between the first client and the web server.
 fn crosses(world: &Broker, what: &str) -> Result<(), LabError> {
     let (web, client) = (&world.web, &world.box_);
@@ -77,7 +73,7 @@ fn two_hosts_have_ipv6_by_the_kernels_tunnels() -> Result<(), LabError> {
 fn a_client_typed_by_hand() -> Result<(), LabError> {
     let _turn = turn();
     let (world, straddle) = world()?;
-    typed(&world.box_, &CLIENT)?;
+    world.box_.typed(&CLIENT)?;
     straddle.on(&world.vps).up()?;
     crosses(&world, "client typed by hand")?;
     straddle.on(&world.vps).down().map(drop)
@@ -87,7 +83,7 @@ fn a_client_typed_by_hand() -> Result<(), LabError> {
 fn a_server_typed_by_hand() -> Result<(), LabError> {
     let _turn = turn();
     let (world, straddle) = world()?;
-    typed(&world.vps, &SERVER)?;
+    world.vps.typed(&SERVER)?;
     straddle.on(&world.box_).up()?;
     crosses(&world, "server typed by hand")?;
     let status = straddle.on(&world.box_).json("status")?;

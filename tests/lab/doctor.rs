@@ -13,10 +13,6 @@ use straddle_lab::{Carrier, VIA6_CONFIG};
 use crate::common_doctor::{cured, examined};
 use crate::{Moved, exe, turn};
 
-fn typed(host: &Host, lines: &[&str]) -> Result<(), LabError> {
-    lines.iter().try_for_each(|line| host.run(&["sh", "-c", line]).map(drop))
-}
-
 /// A second device, whose other end is here too.
 fn inner(world: &Broker) -> Result<&Host, LabError> {
     let vps = &world.vps;
@@ -42,15 +38,12 @@ fn forwarding_of_two_interfaces_forwards_nothing() -> Result<(), LabError> {
     let Some(_turn) = turn("forwarding_of_two_interfaces_forwards_nothing") else { return Ok(()) };
     let world = Broker::build()?;
     let vps = inner(&world)?;
-    typed(
-        vps,
-        &[
-            "echo 1 >/proc/sys/net/ipv6/conf/eth0/forwarding",
-            "echo 1 >/proc/sys/net/ipv6/conf/in0/forwarding",
-            "ip -6 neigh add proxy 2001:db8:1::a3 dev eth0",
-            "echo 80 >/proc/sys/net/ipv6/neigh/eth0/proxy_delay",
-        ],
-    )?;
+    vps.typed(&[
+        "echo 1 >/proc/sys/net/ipv6/conf/eth0/forwarding",
+        "echo 1 >/proc/sys/net/ipv6/conf/in0/forwarding",
+        "ip -6 neigh add proxy 2001:db8:1::a3 dev eth0",
+        "echo 80 >/proc/sys/net/ipv6/neigh/eth0/proxy_delay",
+    ])?;
     let expected = [
         "ipv6-forwarding-of-one-device eth0",
         "ipv6-forwarding-of-one-device in0",
@@ -66,16 +59,13 @@ fn what_else_is_typed_by_hand() -> Result<(), LabError> {
     let Some(_turn) = turn("what_else_is_typed_by_hand") else { return Ok(()) };
     let world = Broker::build()?;
     let vps = inner(&world)?;
-    typed(
-        vps,
-        &[
-            "echo 1 >/proc/sys/net/ipv4/ip_forward",
-            "echo 1 >/proc/sys/net/ipv4/conf/in0/proxy_arp",
-            "echo 1 >/proc/sys/net/ipv4/conf/in0/rp_filter",
-            "ip route add 10.0.8.0/24 via inet6 fe80::1 dev in0",
-            "ip link set in1 mtu 1279",
-        ],
-    )?;
+    vps.typed(&[
+        "echo 1 >/proc/sys/net/ipv4/ip_forward",
+        "echo 1 >/proc/sys/net/ipv4/conf/in0/proxy_arp",
+        "echo 1 >/proc/sys/net/ipv4/conf/in0/rp_filter",
+        "ip route add 10.0.8.0/24 via inet6 fe80::1 dev in0",
+        "ip link set in1 mtu 1279",
+    ])?;
     let expected =
         ["proxy-arp-for-everything in0", "errors-from-192.0.0.8-dropped in0", "mtu-below-ipv6 in1"];
     let said = vps.try_run(&[&exe().display().to_string(), "doctor"])?.stdout;

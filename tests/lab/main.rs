@@ -23,6 +23,7 @@ mod guard;
 #[path = "../common/idle.rs"]
 mod idle;
 mod invite;
+mod keys;
 #[path = "../common/pair.rs"]
 mod pair;
 mod path;

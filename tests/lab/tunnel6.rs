@@ -176,7 +176,7 @@ fn foreign_objects_are_left_alone() -> Result<(), LabError> {
 
 fn foreign(straddle: &Straddle, host: &Host, line: &str, refused: Option<&str>) -> Result<(), LabError> {
     let bare = HostState::read(host)?;
-    typed(host, line)?;
+    host.typed(&[&format!("ip {line}")])?;
     let before = HostState::read(host)?;
     let theirs = bare.difference(&before);
     assert!(!theirs.is_empty(), "{line}: there is something foreign");
@@ -193,10 +193,5 @@ fn foreign(straddle: &Straddle, host: &Host, line: &str, refused: Option<&str>) 
     }
     let changes = before.difference(&HostState::read(host)?);
     assert!(changes.is_empty(), "{line}: not as it was before up\n{}", changes.join("\n"));
-    typed(host, &line.replace(" add ", " del "))
-}
-
-fn typed(host: &Host, line: &str) -> Result<(), LabError> {
-    let words: Vec<&str> = ["ip"].into_iter().chain(line.split(' ')).collect();
-    host.run(&words).map(drop)
+    host.typed(&[&format!("ip {}", line.replace(" add ", " del "))])
 }

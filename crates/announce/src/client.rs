@@ -113,8 +113,9 @@ impl Client {
         Some(latest.update.sign(&self.key))
     }
 
-    /// Takes what came from the server: [`Reason::Acknowledged`], [`Reason::Challenged`] (the answer to it is due
-    /// at once), or why nothing came of it.
+    /// Takes what came from the server: [`Reason::Acknowledged`], [`Reason::Refused`] (it is tried again as an
+    /// acknowledged one is told again), [`Reason::Challenged`] (the answer to it is due at once), or why nothing came
+    /// of it.
     pub fn receive(&mut self, bytes: &[u8], now: Now) -> Reason {
         match self.answer(bytes) {
             Ok((answer, latest)) => self.take(&answer, latest, now),
@@ -132,7 +133,7 @@ impl Client {
         let latest = self.latest.ok_or(Reason::Stale)?;
         let session = match answer.kind {
             Kind::Challenge => latest.update.session,
-            Kind::Ack | Kind::Update => answer.session,
+            Kind::Ack | Kind::Refusal | Kind::Update => answer.session,
         };
         let repeated = Message { kind: Kind::Update, session, ..answer };
         if repeated == latest.update { Ok((answer, latest)) } else { Err(Reason::Stale) }
@@ -144,10 +145,11 @@ impl Client {
             self.latest = Some(self.say(latest.update.endpoint, latest.acknowledged, now));
             return Reason::Challenged;
         }
-        let acknowledged = Some(now.elapsed);
+        let refused = answer.kind == Kind::Refusal;
+        let acknowledged = (!refused).then_some(now.elapsed);
         let due = now.elapsed.saturating_add(self.timing.refresh.max(LEAST));
         self.latest = Some(Latest { settled: true, acknowledged, due, ..latest });
-        Reason::Acknowledged
+        if refused { Reason::Refused } else { Reason::Acknowledged }
     }
 
     /// An update that is due at once.
@@ -220,6 +222,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_refused_is_told_again_later() {
+        let mut client = client();
+        client.announce(address("192.0.2.1"), at(0));
+        let first = client.send(at(0)).unwrap();
+        assert_eq!(client.receive(&answer(Kind::Ack, &first).sign(&key()), at(0)), Reason::Acknowledged);
+        let second = client.send(at(60_000)).unwrap();
+        let refusal = answer(Kind::Refusal, &second).sign(&key());
+        assert_eq!(client.receive(&refusal, at(60_000)), Reason::Refused);
+        assert_eq!(client.acknowledged(), None, "what was acknowledged is so no more");
+        assert_eq!(client.due(), Some(Duration::from_secs(120)));
+        let third = client.send(at(120_000)).unwrap();
+        assert_eq!(read(&third).endpoint, read(&first).endpoint);
+        assert_eq!(
+            client.receive(&answer(Kind::Ack, &third).sign(&key()), at(120_000)),
+            Reason::Acknowledged
+        );
+    }
+
+    #[test]
     fn a_counter_grows_whatever_the_clock_does() {
         let mut client = client();
         let mut last = 0;
@@ -285,6 +306,7 @@ mod tests {
         check(|message| message.kind = Kind::Update, Reason::Direction);
         check(|message| (message.kind, message.counter) = (Kind::Challenge, 7), Reason::Stale);
         check(|message| message.kind = Kind::Challenge, Reason::Challenged);
+        check(|message| message.kind = Kind::Refusal, Reason::Refused);
         let mut client = client();
         let forged = answer(Kind::Ack, &read_from_another().sign(&key())).sign(&Key::new(&[8; 32]).unwrap());
         assert_eq!(client.receive(&forged, at(0)), Reason::Forged);

@@ -13,7 +13,7 @@
 //! |---|---|---|
 //! | 0–2 | `SEU` | what is no message is told by its first bytes |
 //! | 3 | version, 1 | another layout has another number |
-//! | 4 | kind: 1 update, 2 challenge, 3 acknowledgement | |
+//! | 4 | kind: 1 update, 2 challenge, 3 acknowledgement, 4 refusal | |
 //! | 5–7 | zero | the next fields are aligned; a later version may use them |
 //! | 8–15 | bridge: the first 8 bytes of SHA-256 of its name | one server listens for many, each with its key; the length is fixed, and the name is not told to who listens on the path |
 //! | 16–31 | endpoint: an IPv6 address, or an IPv4 address as `::ffff:a.b.c.d` | this address counts, wherever the datagram came from |
@@ -26,7 +26,7 @@
 //! is enough. Its label differs for messages to the server and to the client, and each kind goes
 //! one way only, so that nothing can be sent back to where it came from.
 //!
-//! A challenge and an acknowledgement repeat the fields of the update that they are about; a challenge has
+//! A challenge, an acknowledgement and a refusal repeat the fields of the update that they are about; a challenge has
 //! the session that is offered. All messages have the same length and the server answers none without the right
 //! HMAC: it amplifies nothing, and tells nothing to who has no key.
 //!
@@ -38,6 +38,9 @@
 //! 1. at once, if it is of the present session and its counter is greater than that of the last one accepted;
 //! 2. if it is of the session that is offered to its run. This session is the present one then, with the counter of
 //!    this update, and whatever was offered before is void.
+//!
+//! One that would be accepted, but tells an endpoint that the server can't take for this bridge, since another bridge
+//! ends there, is refused: the bridge keeps the endpoint that it has, and the client tells it again later.
 //!
 //! Any other with the right HMAC is challenged: the server tells the session that it offers to the update's run.
 //! A client answers to a challenge of its latest update only, by the same endpoint in the session that was

@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     Challenge,
     /// Server to client: this update counts.
     Ack,
+    /// Server to client: this update counts for nothing, whatever its key says.
+    Refusal,
 }
 
 /// Random bytes that a client draws when it starts.
@@ -78,7 +80,7 @@ impl Kind {
     pub(crate) const fn toward(self) -> Toward {
         match self {
             Self::Update => Toward::Server,
-            Self::Challenge | Self::Ack => Toward::Client,
+            Self::Challenge | Self::Ack | Self::Refusal => Toward::Client,
         }
     }
 
@@ -87,6 +89,7 @@ impl Kind {
             Self::Update => 1,
             Self::Challenge => 2,
             Self::Ack => 3,
+            Self::Refusal => 4,
         }
     }
 
@@ -95,6 +98,7 @@ impl Kind {
             1 => Some(Self::Update),
             2 => Some(Self::Challenge),
             3 => Some(Self::Ack),
+            4 => Some(Self::Refusal),
             _ => None,
         }
     }
@@ -202,6 +206,7 @@ mod tests {
         check(Kind::Update, "2001:db8::1");
         check(Kind::Challenge, "192.0.2.1");
         check(Kind::Ack, "::1");
+        check(Kind::Refusal, "192.0.2.1");
     }
 
     #[test]
@@ -218,10 +223,11 @@ mod tests {
         check(|bytes| bytes[0] = b's', Reason::Version);
         check(|bytes| bytes[3] = 2, Reason::Version);
         check(|bytes| bytes[4] = 0, Reason::Malformed);
-        check(|bytes| bytes[4] = 4, Reason::Malformed);
+        check(|bytes| bytes[4] = 5, Reason::Malformed);
         check(|bytes| bytes[7] = 1, Reason::Malformed);
         check(|bytes| bytes[4] = 2, Reason::Direction);
         check(|bytes| bytes[4] = 3, Reason::Direction);
+        check(|bytes| bytes[4] = 4, Reason::Direction);
         check(|bytes| bytes[8] ^= 1, Reason::Forged);
         check(|bytes| bytes[31] ^= 1, Reason::Forged);
         check(|bytes| bytes[39] ^= 1, Reason::Forged);

@@ -4,6 +4,7 @@ straddle_wire::reasons! {
     /// What became of a message: one name in code, counters, output and manual.
     Accepted "accepted" "The update told another endpoint, which is the bridge's since."
     Refreshed "refreshed" "The update told the endpoint that was known already."
+    Taken "taken" "The update was good, but told an endpoint that another bridge has already; the client was told so."
     Repeated "repeated" "The update had been accepted before and was acknowledged once more."
     Unproven "unproven" "The update was of no session that is going on, as after a start of either end or from a replay, and was challenged."
     Behind "behind" "The update had a counter that was not greater than the last one accepted, as one that was overtaken or a replay has, and was challenged."
@@ -16,6 +17,7 @@ straddle_wire::reasons! {
     RateLimited "rate-limited" "There were more messages, from one network or in all, than are verified in that time."
     Forged "forged" "The message was not signed with the bridge's key."
     Acknowledged "acknowledged" "The server has accepted the latest update."
+    Refused "refused" "The server knows another bridge at the endpoint of the latest update, and has not accepted it."
     Challenged "challenged" "The server wanted proof that the latest update is no replay; it was given."
     Stale "stale" "The server's answer was not to the latest update."
 }

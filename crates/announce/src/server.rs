@@ -41,7 +41,7 @@ struct Present {
 pub struct Outcome {
     /// How it ended.
     pub reason: Reason,
-    /// A challenge or an acknowledgement, as long as the message; none for who has no key.
+    /// A challenge, an acknowledgement or a refusal, as long as the message; none for who has no key.
     pub answer: Option<Datagram>,
 }
 
@@ -76,10 +76,11 @@ impl Server {
         self.endpoint
     }
 
-    /// Takes a message.
-    pub fn receive(&mut self, datagram: &Unverified<'_>) -> Outcome {
+    /// Takes a message. `takes` is asked, at most once, whether an endpoint can be the bridge's: of an update that is
+    /// accepted but for that.
+    pub fn receive(&mut self, datagram: &Unverified<'_>, takes: impl FnOnce(IpAddr) -> bool) -> Outcome {
         match self.update(datagram) {
-            Ok(update) => self.decide(&update),
+            Ok(update) => self.decide(&update, takes),
             Err(reason) => Outcome { reason, answer: None },
         }
     }
@@ -100,15 +101,15 @@ impl Server {
     }
 
     /// The rules of the crate's documentation.
-    fn decide(&mut self, update: &Message) -> Outcome {
+    fn decide(&mut self, update: &Message, takes: impl FnOnce(IpAddr) -> bool) -> Outcome {
         let offered = self.offer(update.run);
         let present = self.present.filter(|it| (it.session, it.run) == (update.session, update.run));
         let (kind, reason) = match present {
             _ if update.session == offered => {
                 self.begun += 1;
-                (Kind::Ack, self.accept(update))
+                self.accept(update, takes)
             }
-            Some(last) if update.counter > last.counter => (Kind::Ack, self.accept(update)),
+            Some(last) if update.counter > last.counter => self.accept(update, takes),
             Some(last) if update.counter == last.counter && self.endpoint == Some(update.endpoint) => {
                 (Kind::Ack, Reason::Repeated)
             }
@@ -120,11 +121,15 @@ impl Server {
         Outcome { reason, answer: Some(answer.sign(&self.key)) }
     }
 
-    fn accept(&mut self, update: &Message) -> Reason {
+    /// The session goes on by what is refused too: it is no replay.
+    fn accept(&mut self, update: &Message, takes: impl FnOnce(IpAddr) -> bool) -> (Kind, Reason) {
         let Message { session, run, counter, endpoint, .. } = *update;
         self.present = Some(Present { session, run, counter });
+        if !takes(endpoint) {
+            return (Kind::Refusal, Reason::Taken);
+        }
         let known = self.endpoint.replace(endpoint) == Some(endpoint);
-        if known { Reason::Refreshed } else { Reason::Accepted }
+        (Kind::Ack, if known { Reason::Refreshed } else { Reason::Accepted })
     }
 
     /// The session that is offered to a run until the next one begins. Nothing is kept for it, so replays of updates
@@ -171,7 +176,7 @@ mod tests {
     }
 
     fn receive(server: &mut Server, message: &Message) -> Outcome {
-        server.receive(&Unverified::parse(&message.sign(&key())).unwrap())
+        server.receive(&Unverified::parse(&message.sign(&key())).unwrap(), |_| true)
     }
 
     /// The session that a challenge of this message offers.
@@ -232,7 +237,7 @@ mod tests {
             let (mut server, session) = begun();
             let mut message = update(B, 101, 1, session);
             change(&mut message);
-            let outcome = server.receive(&Unverified::parse(&message.sign(key)).unwrap());
+            let outcome = server.receive(&Unverified::parse(&message.sign(key)).unwrap(), |_| true);
             assert_eq!((outcome.reason, outcome.answer), (expected, None));
             assert_eq!(server.endpoint(), Some(A.parse().unwrap()));
         };
@@ -244,6 +249,23 @@ mod tests {
         check(|message| message.endpoint = "::1".parse().unwrap(), &key(), Reason::UnsuitableEndpoint);
         check(|message| message.endpoint = "fe80::1".parse().unwrap(), &key(), Reason::UnsuitableEndpoint);
         check(|message| message.endpoint = "192.0.2.1".parse().unwrap(), &key(), Reason::UnsuitableEndpoint);
+    }
+
+    /// Whoever has the key is told that the endpoint is another bridge's; a replay of that still tells nothing.
+    #[test]
+    fn an_endpoint_that_is_taken() {
+        let (mut server, session) = begun();
+        let ask = |server: &mut Server, message: &Message, takes: bool| {
+            let outcome = server.receive(&Unverified::parse(&message.sign(&key())).unwrap(), |_| takes);
+            let answer = outcome.answer.unwrap();
+            (outcome.reason, Unverified::parse(&answer).unwrap().verify(&key(), Toward::Client).unwrap().kind)
+        };
+        let refused = update(B, 101, 1, session);
+        assert_eq!(ask(&mut server, &refused, false), (Reason::Taken, Kind::Refusal));
+        assert_eq!(server.endpoint(), Some(A.parse().unwrap()));
+        assert_eq!(ask(&mut server, &refused, true), (Reason::Behind, Kind::Challenge));
+        assert_eq!(ask(&mut server, &update(B, 102, 1, session), true), (Reason::Accepted, Kind::Ack));
+        assert_eq!(server.endpoint(), Some(B.parse().unwrap()));
     }
 
     #[test]

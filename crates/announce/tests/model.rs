@@ -125,7 +125,7 @@ impl World {
 
     fn deliver(&mut self, index: usize) -> Reason {
         let before = self.server.endpoint();
-        let outcome = self.server.receive(&Unverified::parse(&self.to_server[index]).unwrap());
+        let outcome = self.server.receive(&Unverified::parse(&self.to_server[index]).unwrap(), |_| true);
         if matches!(outcome.reason, Reason::Accepted | Reason::Refreshed) {
             assert!(self.held < Some(index), "{:?} after {:?}", Some(index), self.held);
             self.held = Some(index);
@@ -159,7 +159,7 @@ impl World {
         let mut forged = *sent[index.index(sent.len())];
         forged[byte] ^= 1 << bit;
         if let Ok(datagram) = Unverified::parse(&forged) {
-            let outcome = self.server.receive(&datagram);
+            let outcome = self.server.receive(&datagram, |_| true);
             let refused = [Reason::Forged, Reason::UnknownBridge, Reason::Direction];
             assert!(refused.contains(&outcome.reason), "{:?}", outcome.reason);
             assert_eq!(outcome.answer, None, "nobody without the key is answered");
@@ -172,7 +172,7 @@ impl World {
     fn reflect(&mut self, index: &prop::sample::Index) {
         if !self.to_client.is_empty() {
             let own = &self.to_client[index.index(self.to_client.len())];
-            let outcome = self.server.receive(&Unverified::parse(own).unwrap());
+            let outcome = self.server.receive(&Unverified::parse(own).unwrap(), |_| true);
             assert_eq!((outcome.reason, outcome.answer), (Reason::Direction, None));
         }
         if !self.to_server.is_empty() {

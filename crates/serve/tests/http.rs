@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketType};
@@ -294,9 +294,46 @@ fn certificate_files_that_are_of_no_use() {
         told(&key, &key),
         "/one.key has no certificate in it: PEM text is wanted, the server's own first"
     );
+    fs::set_permissions(&certificate, Permissions::from_mode(0o640)).unwrap();
     assert!(told(&certificate, &certificate).starts_with("/one.pem: "));
     assert!(told(&certificate, &other).starts_with("/one.pem and /two.key: "));
     assert!(told(&folder.path("none"), &key).starts_with("/none: "));
+    assert_eq!(told(&folder.path(""), &key), "/ is no regular file");
+    fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(
+        told(&certificate, &key),
+        "/one.key is not for its owner alone (mode 0644): `chmod 600 /one.key`"
+    );
+}
+
+#[test]
+fn what_clients_will_not_trust() {
+    let folder = Folder::new("doubts");
+    let (certificate, key) = folder.certificate("one");
+    let tls = Tls::read(certificate.as_ref(), key.as_ref()).unwrap();
+    // A minute later, so that no day is a whole one.
+    let (minute, day) = (Duration::from_secs(60), Duration::from_secs(86_400));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + minute;
+    let check = |name: &str, now: Duration, expected: &[&str]| assert_eq!(tls.doubts(name, now), expected);
+    let ends = ["the certificate expires in 1 day"];
+    check("localhost", now, &ends);
+    check("127.0.0.1", now, &ends);
+    let others =
+        |name: &str| format!("the certificate is for 127.0.0.1, localhost, and clients ask for {name}");
+    check("vps.example", now, &[&others("vps.example"), ends[0]]);
+    check("127.0.0.2", now, &[&others("127.0.0.2"), ends[0]]);
+    check("localhost", now - 2 * day, &["the certificate is not valid yet, for 1 day more"]);
+    check("localhost", now + day, &["the certificate expires in less than a day"]);
+    check("localhost", now + 12 * day, &["the certificate has expired, 10 days ago"]);
+    let bare = folder.path("bare");
+    let words = format!(
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 20 -subj /CN=vps.example \
+         -keyout {bare}.key -out {bare}.pem"
+    );
+    good("openssl", &words.split_whitespace().collect::<Vec<_>>());
+    let tls = Tls::read(format!("{bare}.pem").as_ref(), format!("{bare}.key").as_ref()).unwrap();
+    let expected = "the certificate is for no name (subjectAltName), and clients ask for vps.example";
+    assert_eq!(tls.doubts("vps.example", now), [expected]);
 }
 
 #[test]

@@ -391,6 +391,34 @@ fn what_a_client_can_not_tell() {
     assert_eq!(client.state().trouble, None);
 }
 
+/// Whoever tells an endpoint that another bridge has, from elsewhere, is told why it is not taken.
+#[test]
+fn an_endpoint_that_is_anothers() {
+    let server = hearing(
+        &[(HERE, 0).into()],
+        vec![
+            Expected { bridge: "home".into(), key: key(7), version: Version::V6 },
+            Expected { bridge: "other".into(), key: key(8), version: Version::V6 },
+        ],
+        None,
+    );
+    ByHand::new("other", 8, at(&server), AHEAD).tell(address(A));
+    let client = client(at(&server), A);
+    until("refused", || client.state().trouble.is_some());
+    let state = client.state();
+    let trouble =
+        format!("{} does not take {} for this bridge: another one ends there.", at(&server), address(A));
+    assert!(state.trouble.as_ref().is_some_and(|told| told.starts_with(&trouble)), "{state:?}");
+    assert_eq!(state.acknowledged_at, None);
+    assert!(client.messages().iter().any(|(name, _)| *name == Reason::Refused.name()));
+    assert!(count(&server, Reason::Taken) >= 1);
+    assert_eq!(endpoint_of(&server), None);
+    // It is told again, and taken once it is free.
+    ByHand::new("other", 8, at(&server), AHEAD).tell(address(C));
+    until("acknowledged", || is_acknowledged(&client));
+    assert_eq!(endpoint_of(&server), Some(address(A)));
+}
+
 /// The latest word counts, whichever way it came.
 #[test]
 fn two_ways_to_tell() {

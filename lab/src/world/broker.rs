@@ -68,11 +68,16 @@ impl Broker {
         Ipv6Addr::new(0x2001, 0xdb8, 0x102, 0xffff, 0, 0, 0, 1),
     ];
 
-    /// The file, as a user would write it.
+    /// The file, as a user would write it; the shed's address changes.
     #[must_use]
     pub fn config(key: &Path) -> String {
-        format!(
-            r#"[host.vps]
+        let changes =
+            format!("client = \"shed\"\nclient-endpoint = \"dynamic\"\nkey-file = \"{}\"", key.display());
+        Broker::FIXED.replace("client = \"shed\"", &changes)
+    }
+
+    /// The same, as if both clients' addresses stayed.
+    pub const FIXED: &str = r#"[host.vps]
 uplink = "eth0"
 ipv4 = "192.0.2.10/24"
 ipv6 = "2001:db8:1::10"
@@ -98,15 +103,10 @@ routed = ["2001:db8:100:100::/64", "2001:db8:1:100::/64"]
 name = "shed"
 server = "vps"
 client = "shed"
-client-endpoint = "dynamic"
-key-file = "{}"
 link = "2001:db8:1::a4/127"
 routed = "2001:db8:102::/48"
 lan = "eth1"
-"#,
-            key.display()
-        )
-    }
+"#;
 
     /// Builds the world, and returns when the server has IPv6 and its clients reach it over IPv4.
     ///

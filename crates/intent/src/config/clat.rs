@@ -61,7 +61,7 @@ pub(super) fn read(reader: &mut Reader, section: &Section<'_>) -> Clat {
         address6: section.optional(reader, "address6", value::ipv6),
         prefix6: section.optional(reader, "prefix6", prefix::network6),
         address4: section.optional(reader, "address4", value::ipv4),
-        dns64: section.list(reader, "dns64", value::resolver6),
+        dns64: section.distinct(reader, "dns64", value::resolver6),
         probe4: section.optional(reader, "probe4", value::socket4),
         mtu6: section.number(reader, "mtu6", 1280..=65535),
         translation: translation::read(reader, section),

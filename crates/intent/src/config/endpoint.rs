@@ -69,8 +69,12 @@ fn range(word: &str, ports: &str) -> Result<(u16, u16), Complaint> {
 }
 
 fn port(word: &str, port: &str, example: &str) -> Result<u16, Complaint> {
-    if port.is_empty() || !port.bytes().all(|digit| digit.is_ascii_digit()) {
+    // Of an address alone, what stands in the port's place is a part of it, or all.
+    if port.is_empty() || port.ends_with(']') || Ipv4Addr::from_str(port).is_ok() {
         return complain(format!("`{word}` has no port"), example);
+    }
+    if !port.bytes().all(|digit| digit.is_ascii_digit()) {
+        return complain(format!("`{port}` is not a port number"), example);
     }
     match u16::from_str(port) {
         Ok(0) => complain(format!("port 0 of `{word}` means none"), "write a port from 1 to 65535"),

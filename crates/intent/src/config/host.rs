@@ -33,6 +33,8 @@ pub struct Host {
     pub neighbour_source: Option<Spanned<SourceWord>>,
     /// Where clients of tunnels tell their endpoints by HTTP.
     pub update_url: Option<Spanned<UpdateUrl>>,
+    /// Whether requests come there within TLS, which can also be told of a URL that is otherwise wrong.
+    pub update_tls: Option<Spanned<bool>>,
     /// The file with the certificate that goes with it.
     pub certificate: Option<Spanned<String>>,
     /// The file with the certificate's key.
@@ -84,15 +86,17 @@ pub(super) fn read(reader: &mut Reader, name: String, section: &Section<'_>) -> 
             "\"eth0\", the device that leads to the internet",
             value::device,
         ),
-        ipv4: section.list(reader, "ipv4", value::ipv4_net),
+        ipv4: section.distinct(reader, "ipv4", value::ipv4_net),
         gateway4: section.optional(reader, "gateway4", value::ipv4),
         ipv6: section.optional(reader, "ipv6", value::ipv6),
         mtu: section.number(reader, "mtu", 1280..=65535),
         carrier_backend: section.choice(reader, "carrier-backend", BACKENDS),
         fast_path: section.choice(reader, "fast-path", value::FAST_PATH),
-        on_link: section.list(reader, "on-link", tunnel6::network),
+        on_link: section.distinct(reader, "on-link", tunnel6::network),
         neighbour_source: section.choice(reader, "neighbour-source", SOURCES),
         update_url: section.optional(reader, "update-url", update_url::read),
+        // What is complained of a second time is told once.
+        update_tls: section.optional(reader, "update-url", update_url::is_secured),
         certificate: section.optional(reader, "certificate", value::path),
         certificate_key: section.optional(reader, "certificate-key", value::path),
         keys: section.keys(),

@@ -58,9 +58,11 @@ impl<'a> Section<'a> {
         section
     }
 
-    /// The keys that stand in it.
+    /// The keys that stand in it; of a misspelt one, which has its diagnostic, the one that was probably meant.
     pub(super) fn keys(&self) -> Vec<String> {
-        self.fields.keys().map(|key| key.get_ref().to_string()).collect()
+        let words = self.fields.keys().map(|key| -> &str { key.get_ref() });
+        let meant = |word| if self.known.contains(&word) { None } else { likeliest(word, self.known) };
+        words.map(|word| meant(word).unwrap_or(word).to_string()).collect()
     }
 
     fn refuse_unknown(&self, reader: &mut Reader) {
@@ -153,6 +155,23 @@ impl<'a> Section<'a> {
                     format!("`{key}` lists strings"),
                     "write each in double quotes: [\"…\", \"…\"]",
                 ),
+            }
+        }
+        found
+    }
+
+    /// The same with each value once.
+    pub(super) fn distinct<T: PartialEq>(
+        &self,
+        reader: &mut Reader,
+        key: &str,
+        parse: fn(&str) -> Result<T, Complaint>,
+    ) -> Vec<Spanned<T>> {
+        let found = self.list(reader, key, parse);
+        for (index, one) in found.iter().enumerate() {
+            if found.iter().take(index).any(|other| other.value == one.value) {
+                let message = format!("`{key}` lists this twice");
+                reader.add(one.span.clone(), message, "delete one of the two");
             }
         }
         found

@@ -78,7 +78,7 @@ pub(super) fn read(reader: &mut Reader, section: &Section<'_>) -> Tunnel6 {
         server: section.required(reader, "server", "\"NAME\", the host that has IPv6", value::word),
         client: section.required(reader, "client", "\"NAME\", the host that gets it", value::word),
         link: section.optional(reader, "link", link),
-        pool: section.list(reader, "pool", network),
+        pool: section.distinct(reader, "pool", network),
         routed: section.list(reader, "routed", network),
         client_endpoint: section.choice(reader, "client-endpoint", ENDPOINTS),
         key_file: section.optional(reader, "key-file", value::path),

@@ -28,13 +28,7 @@ impl fmt::Display for UpdateUrl {
 const EXAMPLE: &str = "write it like \"https://vps.example\" or \"https://192.0.2.10:8443\"";
 
 pub(super) fn read(word: &str) -> Result<UpdateUrl, Complaint> {
-    let (tls, rest) = match word.split_once("://") {
-        Some(("https", rest)) => (true, rest),
-        Some(("http", rest)) => (false, rest),
-        Some(_) | None => {
-            return complain(format!("`{word}` begins with neither https:// nor http://"), EXAMPLE);
-        }
-    };
+    let (tls, rest) = scheme(word)?;
     if let Some((_, path)) = rest.split_once('/') {
         let help = format!("end it before the `/`: the path is always /nic/update; {EXAMPLE}");
         return complain(format!("`{word}` has the path `/{path}`"), help);
@@ -57,6 +51,20 @@ pub(super) fn read(word: &str) -> Result<UpdateUrl, Complaint> {
         return complain(format!("`{host}` is neither a name nor an IPv4 address of a server"), EXAMPLE);
     }
     Ok(UpdateUrl { tls, host: host.into(), port })
+}
+
+/// Whether requests come within TLS.
+pub(super) fn is_secured(word: &str) -> Result<bool, Complaint> {
+    scheme(word).map(|(tls, _)| tls)
+}
+
+/// Whether it is https, and what comes after that.
+fn scheme(word: &str) -> Result<(bool, &str), Complaint> {
+    match word.split_once("://") {
+        Some(("https", rest)) => Ok((true, rest)),
+        Some(("http", rest)) => Ok((false, rest)),
+        Some(_) | None => complain(format!("`{word}` begins with neither https:// nor http://"), EXAMPLE),
+    }
 }
 
 /// A name of letters, digits, `-` and `.`, or an IPv4 address that can be a server's.

@@ -177,7 +177,7 @@ pub(super) fn one_of<T: Copy>(word: &str, choices: &[(&str, T)]) -> Result<T, Co
         return Ok(*value);
     }
     let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-    complain(format!("`{word}` is not one of {}", names.join(", ")), suggestion(word, &names))
+    complain(format!("`{word}` is no word that is known here"), suggestion(word, &names))
 }
 
 pub(super) fn host4(address: Ipv4Addr) -> Result<Ipv4Addr, Complaint> {

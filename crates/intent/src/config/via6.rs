@@ -4,6 +4,8 @@ use std::str::FromStr as _;
 
 use ipnet::Ipv4Net;
 
+use crate::DUMMY4;
+
 use super::section::{Reader, Section};
 use super::value::{self, Complaint, complain, host6};
 use super::{Spanned, prefix};
@@ -81,15 +83,15 @@ pub(super) fn read(reader: &mut Reader, section: &Section<'_>) -> Via6 {
         span: section.span.clone(),
         name: section.optional(reader, "name", value::bridge_name),
         host: section.required(reader, "host", "\"NAME\", the host that shall have IPv4", value::word),
-        addresses: section.list(reader, "address", address),
+        addresses: section.distinct(reader, "address", address),
         gateways,
-        dev: section.optional(reader, "dev", value::device),
-        routes: section.list(reader, "routes", destination),
+        dev: section.optional(reader, "dev", link),
+        routes: section.distinct(reader, "routes", destination),
         metric: section.number(reader, "metric", 0..=u32::MAX),
         mtu: section.number(reader, "mtu", 68..=65535),
         router: section.optional(reader, "router", value::word),
         host6: section.list(reader, "host6", hop),
-        router_dev: section.optional(reader, "router-dev", value::device),
+        router_dev: section.optional(reader, "router-dev", link),
         router_address: section.optional(reader, "router-address", address),
         keys,
     }
@@ -107,8 +109,25 @@ fn address(word: &str) -> Result<Ipv4Addr, Complaint> {
             format!("`{word}` is an address with a network"),
             format!("write \"{}\": nobody else of its network is on the host's link", net.addr()),
         ),
-        Err(_) => value::ipv4(alone),
+        Err(_) => match value::ipv4(alone)? {
+            DUMMY4 => complain(
+                format!("`{word}` is what routers without an IPv4 address answer from (RFC 7600)"),
+                "write an address that no other host has",
+            ),
+            address => Ok(address),
+        },
     }
+}
+
+/// A device with neighbours.
+fn link(word: &str) -> Result<String, Complaint> {
+    if word == "lo" {
+        return complain(
+            "no neighbour is on `lo`",
+            "write the device that the neighbour is on, such as \"eth1\"",
+        );
+    }
+    value::device(word)
 }
 
 /// `default`, or an IPv4 network.
@@ -127,9 +146,14 @@ fn hop(word: &str) -> Result<HopWord, Complaint> {
     let mut words = word.split_whitespace();
     let address = neighbour(words.next().unwrap_or_default())?;
     let mut hop = HopWord { address, dev: None, weight: 1 };
+    let mut said: Vec<&str> = Vec::new();
     while let Some(key) = words.next() {
+        if said.contains(&key) {
+            return complain(format!("`{word}` has `{key}` twice"), HOP);
+        }
+        said.push(key);
         match (key, words.next()) {
-            ("dev", Some(dev)) => hop.dev = Some(value::device(dev)?),
+            ("dev", Some(dev)) => hop.dev = Some(link(dev)?),
             ("weight", Some(weight)) => hop.weight = self::weight(weight)?,
             ("dev" | "weight", None) => return complain(format!("`{word}` ends behind `{key}`"), HOP),
             _ => return complain(format!("`{key}` says nothing of a next hop"), HOP),
@@ -194,7 +218,17 @@ mod tests {
         for wrong in ["", "192.0.2.1", "fe80::1%eth0", "fe80::1/64", "fe80::1 dev", "fe80::1 weight 0"] {
             check(wrong, None);
         }
-        for wrong in ["fe80::1 weight 257", "fe80::1 metric 3", "ff02::1", "::1", "::", "fe80::1 dev a/b"] {
+        for wrong in [
+            "fe80::1 weight 257",
+            "fe80::1 metric 3",
+            "fe80::1 dev a dev b",
+            "fe80::1 weight 1 weight 2",
+            "fe80::1 dev lo",
+            "ff02::1",
+            "::1",
+            "::",
+            "fe80::1 dev a/b",
+        ] {
             check(wrong, None);
         }
     }
@@ -209,6 +243,7 @@ mod tests {
         check("10.0.8.42/24", None);
         check("10.0.8.0/24", None);
         check("127.0.0.1", None);
+        check("192.0.0.8", None);
         check("fe80::1", None);
     }
 }

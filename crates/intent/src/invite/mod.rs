@@ -76,6 +76,19 @@ impl Format {
         Format::Openwrt,
     ];
 
+    /// What it is, in words.
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Format::Straddle => "A file for Straddle itself",
+            Format::Iproute2 => "A shell script of ip commands",
+            Format::Netplan => "A YAML file of netplan",
+            Format::Networkd => "The files of systemd-networkd",
+            Format::Ifupdown => "A stanza of Debian's /etc/network/interfaces",
+            Format::Openwrt => "A shell script with a batch of uci",
+        }
+    }
+
     /// The word that chooses it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -157,7 +170,7 @@ impl<'a> Invitation<'a> {
             "# The server has to be told your address, again whenever it changes: by a DDNS\n\
             # client, or with\n#   {}\n# The key is what the server has in {}.\n",
             comment(&line),
-            comment(&http.key_file)
+            comment(&http.key_file.value)
         )
     }
 

@@ -62,13 +62,13 @@ fn tunnel(it: &Invitation<'_>) -> String {
         text.push_str(&format!("lan    = {}\n", double(lan)));
     }
     if let Some(update) = &tunnel.update {
-        let file = shell(&update.key_file);
+        let file = shell(&update.key_file.value);
         let bring = comment(&format!("scp -p root@{}:{file} {file}", it.server4));
         text.push_str(&format!(
             "client-endpoint = \"dynamic\"\n\
             # The key that the server has for this tunnel, mode 0600; to bring it here:\n#   {bring}\n\
             key-file = {}\n",
-            double(&update.key_file)
+            double(&update.key_file.value)
         ));
         if update.port != UPDATE_PORT {
             text.push_str(&format!("update-port = {}\n", update.port));

@@ -93,8 +93,8 @@ pub struct Update {
     pub server: IpAddr,
     /// The UDP port there.
     pub port: u16,
-    /// The file with the shared key.
-    pub key_file: String,
+    /// The file with the shared key, and where it is named.
+    pub key_file: Spanned<String>,
 }
 
 impl Transport {
@@ -334,7 +334,7 @@ fn update(
             .as_ref()
             .and_then(|port| u16::try_from(port.value).ok())
             .unwrap_or(UPDATE_PORT),
-        key_file: entry.key_file.as_ref()?.value.clone(),
+        key_file: entry.key_file.clone()?,
     }))
 }
 

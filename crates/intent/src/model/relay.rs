@@ -372,34 +372,53 @@ fn published(config: &Config, entry: &config::Relay, host: &config::Host, found:
 fn updates(config: &Config, entry: &config::Relay, host: &config::Host, found: &mut Vec<Diagnostic>) {
     let here =
         |named: &Option<Spanned<String>>| named.as_ref().is_some_and(|named| named.value == host.name.value);
+    let (four, six) = (
+        host.ipv4.iter().map(|net| IpAddr::V4(net.value.addr())),
+        host.ipv6.iter().map(|address| IpAddr::V6(address.value)),
+    );
+    let port = |written: &Option<Spanned<u32>>| value(written).unwrap_or(UPDATE_PORT.into());
     let publishes =
         config.publishes.iter().filter(|publish| here(&publish.from) && publish.key_file.is_some());
-    let publishes = publishes.map(|publish| (Family::V6, &publish.update_port, "[[publish]]"));
+    let publishes = publishes.map(|publish| {
+        (
+            Protocol::Udp,
+            six.clone().collect(),
+            port(&publish.update_port),
+            "[[publish]]",
+            "the [[publish]] another `update-port`",
+        )
+    });
     let tunnels = config.tunnels6.iter().filter(|tunnel| here(&tunnel.server) && tunnel.key_file.is_some());
-    let tunnels = tunnels.map(|tunnel| (Family::V4, &tunnel.update_port, "[[tunnel6]]"));
-    for (family, port, recipe) in publishes.chain(tunnels) {
-        let port = value(port).unwrap_or(UPDATE_PORT.into());
-        let own = |address: IpAddr| {
-            host.ipv6.as_ref().is_some_and(|own| own.value == address)
-                || host.ipv4.iter().any(|own| own.value.addr() == address)
-        };
+    let tunnels = tunnels.map(|tunnel| {
+        (
+            Protocol::Udp,
+            four.clone().take(1).collect(),
+            port(&tunnel.update_port),
+            "[[tunnel6]]",
+            "the [[tunnel6]] another `update-port`",
+        )
+    });
+    let url = host.update_url.as_ref().filter(|_| super::tunnel6::hears_http(config, host));
+    let http = url.map(|url| {
+        let all: Vec<IpAddr> = four.clone().chain(six.clone()).collect();
+        (
+            Protocol::Tcp,
+            all,
+            url.value.port.into(),
+            "[[tunnel6]]",
+            "the host another port in its `update-url`",
+        )
+    });
+    for (protocol, addresses, port, recipe, other) in publishes.chain(tunnels).chain(http) {
         let taken = |listen: &&Spanned<Listen>| {
-            let listen = &listen.value;
-            let ports = u32::from(listen.first)..=listen.last.into();
-            listen.protocol == Protocol::Udp
-                && (listen.family == family || listen.family == Family::Both)
-                && ports.contains(&port)
-                && listen.address.is_none_or(own)
+            listen.value.protocol == protocol
+                && addresses.iter().any(|address: &IpAddr| listen.value.takes(*address, port..port + 1))
         };
-        if let Some(listen) = entry.listen.iter().find(taken) {
-            found.push(Diagnostic::new(
-                listen.span.clone(),
-                format!(
-                    "`{}`: at UDP port {port} a {recipe} hears where its other end is",
-                    listen.value.word
-                ),
-                format!("listen at another port, or give the {recipe} another `update-port`"),
-            ));
-        }
+        let Some(listen) = entry.listen.iter().find(taken) else { continue };
+        let word = &listen.value.word;
+        let name = if protocol == Protocol::Tcp { "TCP" } else { "UDP" };
+        let message = format!("`{word}`: at {name} port {port} a {recipe} hears where its other end is");
+        let help = format!("listen at another port, or give {other}");
+        found.push(Diagnostic::new(listen.span.clone(), message, help));
     }
 }

@@ -1,5 +1,7 @@
 mod http;
+mod keys;
 mod networks;
+mod ring;
 mod server;
 
 use std::collections::HashMap;
@@ -13,8 +15,8 @@ use crate::config::{self, Config, Diagnostic, EndpointWord4};
 use super::host::{find, lacks};
 use super::{UPDATE_PORT, Update};
 
-pub(super) use http::servers as http_servers;
 pub use http::{HttpServer, HttpUpdate};
+pub(super) use http::{hears as hears_http, servers as http_servers};
 
 use networks::Links;
 
@@ -103,15 +105,13 @@ impl Tunnel6 {
 pub(super) fn build(config: &Config, found: &mut Vec<Diagnostic>) -> Vec<Tunnel6> {
     let hosts = config.hosts.iter().map(|host| (host.name.value.as_str(), host)).collect();
     let mut links = Links::given(config);
-    let mut ends = HashMap::new();
-    let entries = config.tunnels6.iter();
-    let tunnels = entries.filter_map(|entry| {
-        let tunnel = one(config, &hosts, entry, &mut links, found)?;
-        same_ends(&tunnel, entry, &mut ends, found);
-        Some(tunnel)
-    });
-    let tunnels = tunnels.collect();
-    networks::check(config, &hosts, found);
+    let links: Vec<Option<Ipv6Net>> = config.tunnels6.iter().map(|entry| links.of(entry, found)).collect();
+    let entries = config.tunnels6.iter().zip(&links);
+    let tunnels = entries.filter_map(|(entry, link)| one(config, &hosts, entry, *link, found)).collect();
+    same_ends(config, found);
+    ring::check(config, found);
+    keys::check(config, found);
+    networks::check(config, &hosts, &links, found);
     server::check(config, found);
     tunnels
 }
@@ -122,7 +122,7 @@ fn one(
     config: &Config,
     hosts: &Hosts<'_>,
     entry: &config::Tunnel6,
-    links: &mut Links,
+    link: Option<Ipv6Net>,
     found: &mut Vec<Diagnostic>,
 ) -> Option<Tunnel6> {
     let mut known = |name: Option<&config::Spanned<String>>| {
@@ -135,15 +135,15 @@ fn one(
     {
         let help = "name the host that lacks IPv6";
         found.push(Diagnostic::new(client.span.clone(), "a host can't be its own client", help));
-        return None;
     }
-    let link = links.of(entry, found);
     let http = http::update(entry, server, found);
     let update = update(entry, server, found);
     let lan = lan(entry, found);
-    let dynamic = entry.client_endpoint.as_ref().is_some_and(|word| word.value == EndpointWord4::Dynamic);
-    let ends =
-        (server.and_then(|host| end(host, false, found)), client.and_then(|host| end(host, dynamic, found)));
+    let word = endpoint_word(entry);
+    let ends = (
+        server.and_then(|host| end(host, Some(EndpointWord4::Fixed), found)),
+        client.and_then(|host| end(host, word, found)),
+    );
     Some(Tunnel6 {
         name: name(entry)?,
         device: device("st-", entry)?,
@@ -161,16 +161,22 @@ fn one(
     })
 }
 
-fn end(host: &config::Host, dynamic: bool, found: &mut Vec<Diagnostic>) -> Option<End4> {
-    let endpoint = if dynamic {
-        Some(Endpoint4::Follows)
-    } else {
-        let example = "\"198.51.100.7/24\", its public address (a client's that changes: client-endpoint = \
-                       \"dynamic\")";
-        if host.ipv4.is_empty() {
+/// Where the tunnel ends at the client; none where the file has a word for it that was refused.
+fn endpoint_word(entry: &config::Tunnel6) -> Option<EndpointWord4> {
+    let written = entry.keys.iter().any(|key| key == "client-endpoint");
+    let word = entry.client_endpoint.as_ref().map(|word| word.value);
+    word.or((!written).then_some(EndpointWord4::Fixed))
+}
+
+fn end(host: &config::Host, word: Option<EndpointWord4>, found: &mut Vec<Diagnostic>) -> Option<End4> {
+    let endpoint = match word? {
+        EndpointWord4::Dynamic => Some(Endpoint4::Follows),
+        EndpointWord4::Fixed => {
+            let example = "\"198.51.100.7/24\", its public address (a client's that changes: client-endpoint = \
+                           \"dynamic\")";
             lacks(host, "ipv4", "the tunnel ends there", example, found);
+            host.ipv4.first().map(|net| Endpoint4::Fixed(net.value.addr()))
         }
-        host.ipv4.first().map(|net| Endpoint4::Fixed(net.value.addr()))
     };
     Some(End4 {
         host: host.name.value.clone(),
@@ -186,8 +192,7 @@ fn update(
     server: Option<&config::Host>,
     found: &mut Vec<Diagnostic>,
 ) -> Option<Option<Update>> {
-    let dynamic = entry.client_endpoint.as_ref().filter(|word| word.value == EndpointWord4::Dynamic);
-    let Some(dynamic) = dynamic else {
+    if endpoint_word(entry)? == EndpointWord4::Fixed {
         let unused = [
             ("key-file", entry.key_file.as_ref().map(|key| &key.span)),
             ("update-port", entry.update_port.as_ref().map(|port| &port.span)),
@@ -211,7 +216,7 @@ fn update(
     }
     if !written("key-file") {
         found.push(Diagnostic::new(
-            dynamic.span.clone(),
+            entry.client_endpoint.as_ref()?.span.clone(),
             "an endpoint that changes needs `key-file`: whoever knew no secret could take the tunnel over",
             "add key-file = \"/etc/straddle/box.key\"; `straddle key` makes one for both hosts (update-key-file, \
              for a client that tells it by HTTP)",
@@ -221,7 +226,7 @@ fn update(
     Some(Some(Update {
         server: server?.ipv4.first()?.value.addr().into(),
         port: port.unwrap_or(UPDATE_PORT),
-        key_file: entry.key_file.as_ref()?.value.clone(),
+        key_file: entry.key_file.clone()?,
     }))
 }
 
@@ -255,25 +260,19 @@ pub(super) fn device(begin: &str, entry: &config::Tunnel6) -> Option<String> {
 }
 
 /// Packets of protocol 41 have nothing but their addresses to be told apart by.
-fn same_ends(
-    tunnel: &Tunnel6,
-    entry: &config::Tunnel6,
-    ends: &mut HashMap<(String, Endpoint4, String), String>,
-    found: &mut Vec<Diagnostic>,
-) {
-    // Of an endpoint that changes only the host is known.
-    let host = match tunnel.client.endpoint {
-        Endpoint4::Fixed(_) => String::new(),
-        Endpoint4::Follows => tunnel.client.host.clone(),
-    };
-    let key = (tunnel.server.host.clone(), tunnel.client.endpoint, host);
-    if let Some(other) = ends.get(&key) {
+fn same_ends(config: &Config, found: &mut Vec<Diagnostic>) {
+    let mut ends: HashMap<(&str, &str), &config::Tunnel6> = HashMap::new();
+    for entry in &config.tunnels6 {
+        let (Some(server), Some(client)) = (&entry.server, &entry.client) else { continue };
+        let other = *ends.entry((&server.value, &client.value)).or_insert(entry);
+        if std::ptr::eq(other, entry) {
+            continue;
+        }
+        let [one, two] = [other, entry].map(|entry| name(entry).unwrap_or_default());
         found.push(Diagnostic::new(
-            entry.client.as_ref().map_or(entry.span.clone(), |client| client.span.clone()),
-            format!("{other} and {} would have the same tunnel: same server, same endpoint", tunnel.name),
+            client.span.clone(),
+            format!("{one} and {two} would have the same tunnel: same server, same endpoint"),
             "list all networks in one entry: routed = [\"2001:db8:1:100::/64\", \"2001:db8:1:200::/64\"]",
         ));
-        return;
     }
-    ends.insert(key, tunnel.name.clone());
 }

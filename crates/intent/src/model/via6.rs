@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
@@ -10,6 +9,7 @@ use super::Model;
 use super::host::find;
 
 mod address;
+mod neighbours;
 mod router;
 
 /// IPv4 by way of an IPv6 next hop (RFC 8950 without BGP): no tunnel, no ARP.
@@ -112,77 +112,76 @@ impl Via6 {
 
 /// Every legal `[[via6]]` of the file; what is illegal goes to `found`.
 pub(super) fn build(config: &Config, found: &mut Vec<Diagnostic>) -> Vec<Via6> {
-    let mut via6s: Vec<Via6> = Vec::new();
+    let mut parts: Vec<Parts<'_>> = Vec::new();
     for (index, entry) in config.via6s.iter().enumerate() {
         let earlier = config.via6s.get(..index).unwrap_or(&[]);
         address::check(config, entry, earlier, found);
-        for hop in &entry.host6 {
-            if entry.gateways.iter().any(|gateway| gateway.value.address == hop.value.address) {
-                found.push(Diagnostic::new(
-                    hop.span.clone(),
-                    format!("`{}` is the router's own address, the `gateway`", hop.value.address),
-                    "write the address that the router knows this host by, such as \"fe80::42\"",
-                ));
-            }
+        let part = Parts::of(config, entry, found);
+        for other in &parts {
+            beside(&part, other, found);
         }
-        if let Some(via6) = one(config, entry, found) {
-            for other in &via6s {
-                beside(&via6, other, entry, found);
-            }
-            via6s.push(via6);
-        }
+        parts.push(part);
     }
     router::round(config, found);
-    twice(&via6s, found);
-    via6s
+    neighbours::check(config, &parts, found);
+    parts.into_iter().filter_map(Parts::whole).collect()
 }
 
-/// Two hosts can't be the same neighbour of their router.
-fn twice(via6s: &[Via6], found: &mut Vec<Diagnostic>) {
-    let mut known: HashMap<(&str, &str, Ipv6Addr), &str> = HashMap::new();
-    for via6 in via6s {
-        let Some(router) = &via6.router else { continue };
-        for hop in &router.hops {
-            let other = *known.entry((&router.host, &hop.dev.value, hop.address)).or_insert(&via6.host);
-            if other != via6.host {
-                found.push(Diagnostic::new(
-                    hop.dev.span.clone(),
-                    format!(
-                        "{} and {} are both {} on {} of {}",
-                        other, via6.host, hop.address, hop.dev.value, router.host
-                    ),
-                    "write each host's own address into `host6`, and the device that it is on into `router-dev`",
-                ));
-            }
-        }
-    }
+/// What is legal of an entry, even where something else of it is not.
+struct Parts<'a> {
+    entry: &'a config::Via6,
+    host: Option<&'a str>,
+    /// None where any of them is illegal.
+    gateways: Option<Vec<NextHop>>,
+    /// Those that are legal.
+    routes: Vec<Ipv4Net>,
+    metric: Option<u32>,
+    /// `Some(None)`: the file describes none.
+    router: Option<Option<Router>>,
 }
 
-fn one(config: &Config, entry: &config::Via6, found: &mut Vec<Diagnostic>) -> Option<Via6> {
-    let host = find(config, entry.host.as_ref(), found);
-    let router = router::build(config, entry, host, found);
-    let uplink = host.and_then(|host| host.uplink.as_ref());
-    let gateways = hops(&entry.gateways, entry.dev.as_ref().or(uplink), found);
-    own_neighbour(host, &entry.gateways, found);
-    unused_dev("dev", "gateway", entry.dev.as_ref(), &entry.gateways, found);
-    for (index, route) in entry.routes.iter().enumerate() {
-        if entry.routes.iter().take(index).any(|other| other.value == route.value) {
-            let message = format!("`{}` is listed twice", to(route.value));
-            found.push(Diagnostic::new(route.span.clone(), message, "delete one of the two"));
+impl<'a> Parts<'a> {
+    fn of(config: &'a Config, entry: &'a config::Via6, found: &mut Vec<Diagnostic>) -> Parts<'a> {
+        let host = find(config, entry.host.as_ref(), found);
+        let router = router::build(config, entry, host, found);
+        let uplink = host.and_then(|host| host.uplink.as_ref());
+        let gateways = hops(&entry.gateways, entry.dev.as_ref().or(uplink), found);
+        own_neighbour(host, &entry.gateways, found);
+        unused_dev("dev", "gateway", entry.dev.as_ref(), &entry.gateways, found);
+        let written = |key: &str| entry.keys.iter().any(|word| word == key);
+        let routes = entry.routes.iter().map(|route| route.value);
+        let metric = entry.metric.as_ref().map(|metric| metric.value);
+        Parts {
+            entry,
+            host: host.map(|host| host.name.value.as_str()),
+            gateways,
+            routes: if written("routes") { routes.collect() } else { vec![Ipv4Net::default()] },
+            metric: metric.or((!written("metric")).then_some(0)),
+            router,
         }
     }
-    let routes: Vec<Ipv4Net> = entry.routes.iter().map(|route| route.value).collect();
-    let everything = !entry.keys.iter().any(|key| key == "routes");
-    Some(Via6 {
-        name: name(entry)?,
-        host: host?.name.value.clone(),
-        addresses: entry.addresses.iter().map(|address| address.value).collect(),
-        gateways: gateways?,
-        routes: if everything { vec![Ipv4Net::default()] } else { routes },
-        metric: entry.metric.as_ref().map_or(0, |metric| metric.value),
-        mtu: entry.mtu.as_ref().map(|mtu| mtu.value),
-        router: router?,
-    })
+
+    /// The entry, if nothing of it is illegal.
+    fn whole(self) -> Option<Via6> {
+        Some(Via6 {
+            name: self.name()?,
+            host: self.host?.into(),
+            addresses: self.entry.addresses.iter().map(|address| address.value).collect(),
+            gateways: self.gateways?,
+            routes: self.routes,
+            metric: self.metric?,
+            mtu: self.entry.mtu.as_ref().map(|mtu| mtu.value),
+            router: self.router?,
+        })
+    }
+
+    fn name(&self) -> Option<String> {
+        name(self.entry)
+    }
+
+    fn router(&self) -> Option<&Router> {
+        self.router.as_ref()?.as_ref()
+    }
 }
 
 /// Its own name, or that of its recipe and address; or host, where it gives none.
@@ -247,27 +246,27 @@ fn unused_dev(
 }
 
 /// What two entries can't have in common.
-fn beside(via6: &Via6, other: &Via6, entry: &config::Via6, found: &mut Vec<Diagnostic>) {
-    if via6.host != other.host {
-        return;
-    }
-    let host = &via6.host;
-    let same = via6.routes.iter().find(|route| other.routes.contains(route));
+fn beside(part: &Parts<'_>, other: &Parts<'_>, found: &mut Vec<Diagnostic>) {
+    let Some(host) = part.host.filter(|host| other.host == Some(host)) else { return };
+    let (entry, theirs) = (part.entry, other.name().unwrap_or_default());
+    let same = part.routes.iter().find(|route| other.routes.contains(route));
     if let Some(route) = same
-        && via6.metric == other.metric
+        && part.metric.is_some()
+        && part.metric == other.metric
     {
         let span = entry.routes.iter().find(|word| word.value == *route).map(|word| word.span.clone());
-        let message = format!("{} is {host}'s way to {} already", other.name, to(*route));
+        let message = format!("{theirs} is {host}'s way to {} already", to(*route));
         let help = "list all next hops in one entry: gateway = [\"fe80::1\", \"fe80::2 dev eth1 weight 2\"]; \
                     or give this one a larger `metric`";
         found.push(Diagnostic::new(span.unwrap_or(entry.span.clone()), message, help));
     }
-    if let (Some(mine), Some(theirs)) = (&via6.router, &other.router)
-        && mine.host == theirs.host
-        && alike(&mine.hops) != alike(&theirs.hops)
+    if let (Some(mine), Some(their)) = (part.router(), other.router())
+        && mine.host == their.host
+        && alike(&mine.hops) != alike(&their.hops)
     {
-        let message = format!("{} says otherwise how {} reaches {host}", other.name, mine.host);
-        let help = format!("write the same `host6` and `router-dev`, or leave `router` out of {}", via6.name);
+        let message = format!("{theirs} says otherwise how {} reaches {host}", mine.host);
+        let own = part.name().unwrap_or_default();
+        let help = format!("write the same `host6` and `router-dev`, or leave `router` out of {own}");
         found.push(Diagnostic::new(at(entry.router.as_ref(), entry), message, help));
     }
 }

@@ -73,6 +73,10 @@ fn taken_in(plan: &Plan, chain: &str) -> Vec<String> {
         let words = format!("{} udp dport {}", to(update.server.ip()), update.server.port());
         Opening { v4: Some(update.server.is_ipv4()), words }
     }));
+    openings.extend(plan.http.iter().flat_map(|http| &http.listen).map(|at| {
+        let words = format!("{} tcp dport {}", to(at.ip()), at.port());
+        Opening { v4: Some(at.is_ipv4()), words }
+    }));
     let (is4, is6) = families(chain);
     let seen = |opening: &Opening| opening.v4.is_none_or(|v4| if v4 { is4 } else { is6 });
     let mut all: Vec<String> = Vec::new();

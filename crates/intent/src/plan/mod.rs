@@ -61,6 +61,8 @@ pub struct Plan {
 pub struct HttpUpdates {
     /// The beginning of what clients ask for.
     pub url: String,
+    /// The name or the address in it.
+    pub name: String,
     /// Where this host listens.
     pub listen: Vec<SocketAddr>,
     /// The files of the certificate and its key; none where requests come without TLS.

@@ -116,7 +116,7 @@ fn updates(publish: &Publish, outside: bool, local: Option<Ipv6Addr>) -> Option<
     let update = publish.update.as_ref()?;
     let server = SocketAddr::new(update.server, update.port);
     let tells = if outside { None } else { Some(local?.into()) };
-    Some(Updates { bridge: publish.name.clone(), key_file: update.key_file.clone(), server, tells })
+    Some(Updates { bridge: publish.name.clone(), key_file: update.key_file.value.clone(), server, tells })
 }
 
 fn awaited(publish: &Publish, side: &Side, outside: bool) -> Bridge {

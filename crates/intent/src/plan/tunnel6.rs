@@ -81,7 +81,7 @@ fn updates(tunnel: &Tunnel6, tells: Option<Ipv4Addr>) -> Option<Updates> {
     let update = tunnel.update.as_ref()?;
     Some(Updates {
         bridge: tunnel.name.clone(),
-        key_file: update.key_file.clone(),
+        key_file: update.key_file.value.clone(),
         server: SocketAddr::new(update.server, update.port),
         tells: tells.map(IpAddr::from),
     })

@@ -66,8 +66,13 @@ fn is_up(dev: &str, facts: &Facts<'_>) -> bool {
 fn heard_from_nowhere(wanted: &mut Vec<Wanted>, hops: &[NextHop], metric: u32, facts: &Facts<'_>) {
     let errors = by(host(DUMMY4), hops, facts).map(|route| Route { metric, ..route });
     wanted.extend(errors.map(translate::route));
-    let loose = devices(hops).into_iter().filter(|dev| facts.live.link(dev).is_some());
-    wanted.extend(loose.map(|dev| Wanted::LooseReversePath { dev: dev.into() }));
+    loose(wanted, hops, facts);
+}
+
+/// What comes by these devices may have its way back by another.
+fn loose(wanted: &mut Vec<Wanted>, hops: &[NextHop], facts: &Facts<'_>) {
+    let there = devices(hops).into_iter().filter(|dev| facts.live.link(dev).is_some());
+    wanted.extend(there.map(|dev| Wanted::LooseReversePath { dev: dev.into() }));
 }
 
 /// What the next hops need to be told: those whose link is dead are passed over.

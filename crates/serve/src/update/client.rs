@@ -81,6 +81,7 @@ impl Client {
         });
         let mut teller = Teller {
             shared: shared.clone(),
+            print: key.print(),
             client: announce::Client::new(BridgeId::of(bridge), key, Run(random()?), timing),
             server,
             began: Instant::now(),
@@ -129,6 +130,8 @@ impl Client {
 /// What the thread has.
 struct Teller {
     shared: Arc<Shared>,
+    /// What the key is told apart by.
+    print: [u8; 4],
     client: announce::Client,
     server: SocketAddr,
     began: Instant,
@@ -189,7 +192,7 @@ impl Teller {
             }
         };
         if self.unanswered >= SILENCE {
-            self.fails(&silent(self.server));
+            self.fails(&silent(self.server, self.print));
         }
         match socket.send(&datagram) {
             Ok(_) => {
@@ -209,8 +212,12 @@ impl Teller {
                 Ok(length) => {
                     let reason = self.client.receive(room.get(..length).unwrap_or_default(), self.now());
                     self.shared.tally.ended(reason);
-                    if matches!(reason, Reason::Acknowledged | Reason::Challenged) {
+                    if matches!(reason, Reason::Acknowledged | Reason::Refused | Reason::Challenged) {
                         self.unanswered = 0;
+                    }
+                    if reason == Reason::Refused {
+                        self.state.acknowledged_at = None;
+                        self.fails(&taken(self.server, self.state.endpoint));
                     }
                     if reason == Reason::Acknowledged {
                         self.state.acknowledged_at = Some(self.now().unix.as_secs());
@@ -252,12 +259,22 @@ impl Teller {
     }
 }
 
+/// What a refusal means.
+fn taken(server: SocketAddr, endpoint: Option<IpAddr>) -> String {
+    let endpoint = endpoint.map(|endpoint| endpoint.to_string()).unwrap_or_default();
+    format!(
+        "{server} does not take {endpoint} for this bridge: another one ends there. Two clients behind one public address \
+         are one to the server; if this host has the address alone, and the updates leave from it, the other gives way"
+    )
+}
+
 /// Whoever has the wrong key gets no answer, so that nobody learns which bridges there are: both look alike from here.
-fn silent(server: SocketAddr) -> String {
+fn silent(server: SocketAddr, print: [u8; 4]) -> String {
+    let print: String = print.iter().map(|byte| format!("{byte:02x}")).collect();
     format!(
         "{server} does not answer. Either it is not reached: is `straddle run` up there, and UDP port {} let in? Or it \
          does not know this end: `straddle status` there counts it as `forged` where the key is another, and as \
-         `unknown-bridge` where the bridge has another name",
+         `unknown-bridge` where the bridge has another name. This end's key shows as {print}, and so must the other's",
         server.port()
     )
 }

@@ -1,7 +1,7 @@
 //! Keys in files: one line of hexadecimal digits that nobody but their owner may read.
 
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::ops::RangeInclusive;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -77,6 +77,21 @@ pub enum KeyError {
     },
 }
 
+impl KeyError {
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            KeyError::Read { path, .. }
+            | KeyError::Kind { path }
+            | KeyError::Owner { path, .. }
+            | KeyError::Mode { path, .. }
+            | KeyError::Content { path, .. }
+            | KeyError::Password { path } => path,
+        }
+    }
+}
+
 /// Reads the key of a file: a regular one, of root's or our own, of mode 0600 or less.
 ///
 /// # Errors
@@ -102,29 +117,36 @@ pub fn read_secret(path: &Path) -> Result<Secret, KeyError> {
 
 /// What stands in a file that nobody else may read.
 fn text(path: &Path) -> Result<Vec<u8>, KeyError> {
-    let read = |source| KeyError::Read { path: path.into(), source };
-    // A pipe would be waited for without this.
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(read)?;
-    guarded(path, &file)?;
-    let mut text = Vec::new();
-    file.take(MOST).read_to_end(&mut text).map_err(read)?;
-    Ok(text)
+    let (file, about) = opened(path)?;
+    let own = rustix::process::geteuid().as_raw();
+    if about.uid() != 0 && about.uid() != own {
+        return Err(KeyError::Owner { path: path.into(), owner: about.uid(), own });
+    }
+    is_kept_from(REFUSED, path, &about)?;
+    read(path, file, MOST)
 }
 
-/// The file that was opened is looked at, not the path, which may lead to another one by then.
-fn guarded(path: &Path, file: &File) -> Result<(), KeyError> {
-    let path = || path.to_path_buf();
-    let about = file.metadata().map_err(|source| KeyError::Read { path: path(), source })?;
-    let own = rustix::process::geteuid().as_raw();
-    if !about.is_file() {
-        return Err(KeyError::Kind { path: path() });
-    }
-    if about.uid() != 0 && about.uid() != own {
-        return Err(KeyError::Owner { path: path(), owner: about.uid(), own });
-    }
+/// A regular file and what is known of it: of the one that was opened, since the path may lead to another one by then.
+pub(crate) fn opened(path: &Path) -> Result<(File, Metadata), KeyError> {
+    let wrong = |source| KeyError::Read { path: path.into(), source };
+    // A pipe would be waited for without this.
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(wrong)?;
+    let about = file.metadata().map_err(wrong)?;
+    if about.is_file() { Ok((file, about)) } else { Err(KeyError::Kind { path: path.into() }) }
+}
+
+/// Whether a file has no bit of this mode.
+pub(crate) fn is_kept_from(refused: u32, path: &Path, about: &Metadata) -> Result<(), KeyError> {
     let mode = about.mode() & 0o7777;
-    if mode & REFUSED != 0 { Err(KeyError::Mode { path: path(), mode }) } else { Ok(()) }
+    if mode & refused == 0 { Ok(()) } else { Err(KeyError::Mode { path: path.into(), mode }) }
+}
+
+/// The first `most` bytes of a file.
+pub(crate) fn read(path: &Path, file: File, most: u64) -> Result<Vec<u8>, KeyError> {
+    let mut text = Vec::new();
+    let end = file.take(most).read_to_end(&mut text);
+    end.map(|_| text).map_err(|source| KeyError::Read { path: path.into(), source })
 }
 
 fn digits(text: &[u8]) -> Result<Vec<u8>, &'static str> {

@@ -2,7 +2,7 @@
 //! are [`straddle_announce`]'s; here are sockets, clocks, random bytes and the files of keys.
 
 mod client;
-mod key;
+pub(crate) mod key;
 mod server;
 mod socket;
 mod tally;

@@ -182,11 +182,8 @@ impl Listener {
         if !limit.allows(network(from.ip()), now) {
             return told.tally.ended(Reason::RateLimited);
         }
-        let Outcome { reason, answer } = ledger.receive(&datagram);
-        let latest = matches!(reason, Reason::Accepted | Reason::Refreshed);
-        if let Some(endpoint) = ledger.endpoint().filter(|_| latest) {
-            let _ = shared.endpoints.learn(&told.bridge, endpoint, from.ip());
-        }
+        let takes = |endpoint| shared.endpoints.learn(&told.bridge, endpoint, from.ip()).is_some();
+        let Outcome { reason, answer } = ledger.receive(&datagram, takes);
         told.tally.ended(reason);
         if answer.is_some_and(|answer| socket.send_to(&answer, from).is_err()) {
             told.tally.not_answered();

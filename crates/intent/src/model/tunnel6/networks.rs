@@ -78,12 +78,20 @@ struct Piece<'a> {
 }
 
 /// No two clients of a server have anything in common, and neither has the server with them.
-pub(super) fn check(config: &Config, hosts: &Hosts<'_>, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(
+    config: &Config,
+    hosts: &Hosts<'_>,
+    links: &[Option<Ipv6Net>],
+    found: &mut Vec<Diagnostic>,
+) {
     let mut servers: HashMap<&str, Vec<Piece<'_>>> = HashMap::new();
-    for entry in &config.tunnels6 {
+    for (entry, link) in config.tunnels6.iter().zip(links) {
         let Some(server) = &entry.server else { continue };
         let pieces = servers.entry(&server.value).or_default();
-        pieces.extend(entry.link.iter().map(|net| piece(net, "the link")));
+        // One that was counted stands where its pool does.
+        let at = entry.link.as_ref().or(entry.pool.first()).map(|word| &word.span);
+        let link = link.zip(at).map(|(net, span)| Piece { net, span, what: "the link" });
+        pieces.extend(link);
         pieces.extend(entry.routed.iter().map(|net| piece(net, "the network")));
     }
     for (server, mut pieces) in servers {

@@ -12,11 +12,7 @@ pub(super) fn check(
 ) {
     let host = entry.host.as_ref().map(|host| host.value.as_str());
     let router = entry.router.as_ref().map(|router| router.value.as_str());
-    for (index, address) in entry.addresses.iter().enumerate() {
-        if entry.addresses.iter().take(index).any(|other| other.value == address.value) {
-            let message = format!("`{}` is listed twice", address.value);
-            found.push(Diagnostic::new(address.span.clone(), message, "delete one of the two"));
-        }
+    for address in &entry.addresses {
         let taken = taken(config, entry, address.value, host, earlier);
         found.extend(taken.map(|(message, help)| Diagnostic::new(address.span.clone(), message, help)));
     }

@@ -26,7 +26,6 @@ pub(super) fn build(
     {
         let message = "a host can't be its own router";
         found.push(Diagnostic::new(at(entry.router.as_ref(), entry), message, "name the next hop's host"));
-        return None;
     }
     let words = seen(entry, host, found);
     own_neighbour(router, &words, found);

@@ -11,7 +11,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, served: &[&Tunnel6]) {
             bridge: tunnel.name.clone(),
             hostname: http.hostname.clone(),
             user: http.user.clone(),
-            key_file: http.key_file.clone(),
+            key_file: http.key_file.value.clone(),
         })
     });
     let clients: Vec<HttpClient> = clients.collect();
@@ -30,8 +30,9 @@ pub(super) fn add(plan: &mut Plan, model: &Model, served: &[&Tunnel6]) {
     ));
     plan.http = Some(HttpUpdates {
         url: server.url.clone(),
+        name: server.name.clone(),
         listen: server.listen.clone(),
-        certificate: server.certificate.clone(),
+        certificate: server.certificate.as_ref().map(|(own, key)| (own.value.clone(), key.value.clone())),
         clients,
     });
 }

@@ -11,7 +11,7 @@ use crate::plan::{Facts, Plan};
 use crate::words;
 
 use super::{
-    bridge, by, by_words, called, can_send, heard_from_nowhere, held, links, listed, several, waits,
+    bridge, by, by_words, called, can_send, heard_from_nowhere, held, links, listed, loose, several, waits,
 };
 
 pub(super) fn add(plan: &mut Plan, model: &Model, via6: &Via6, facts: &Facts<'_>) {
@@ -26,6 +26,9 @@ pub(super) fn add(plan: &mut Plan, model: &Model, via6: &Via6, facts: &Facts<'_>
     let routes: Vec<Route> = via6.routes.iter().filter_map(|net| route(via6, *net, facts)).collect();
     if !via6.routes.contains(&Ipv4Net::default()) {
         heard_from_nowhere(wanted, &via6.gateways, via6.metric, facts);
+    } else if model.via6s.iter().filter(|other| other.host == via6.host).count() > 1 {
+        // Each router leads everything back, whichever way it went out.
+        loose(wanted, &via6.gateways, facts);
     }
     wanted.extend(routes.iter().cloned().map(translate::route));
     plan.remarks.extend(remarks(model, via6, facts));
