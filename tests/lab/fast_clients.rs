@@ -50,7 +50,7 @@ fn bridge(straddle: &Straddle, vps: &Host, name: &str) -> Result<Value, LabError
     let output = straddle.on(vps).try_verb(&["status", "--json"])?;
     let status: Value = serde_json::from_str(&output.stdout).unwrap();
     let found = status["bridges"].as_array().into_iter().flatten();
-    Ok(found.filter(|bridge| bridge["bridge"]["name"] == name).cloned().next().unwrap())
+    Ok(found.filter(|bridge| bridge["bridge"]["name"] == name).next().cloned().unwrap())
 }
 
 /// Packets of a client's that went fast and slow, both ways.
