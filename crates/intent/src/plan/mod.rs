@@ -8,6 +8,7 @@ mod firewall;
 mod mtu;
 mod notes;
 mod order;
+mod past;
 mod publish;
 mod relay;
 mod siit;
@@ -31,7 +32,7 @@ use straddle_xlat::rfc6052::Prefix;
 
 use crate::memory::Memory;
 use crate::model::{Model, NeighbourSource, Relay};
-use crate::object::{Chain, FastPath, FilterRule, Match, Object, SysctlKey, Task, Verdict, Wanted};
+use crate::object::{SysctlKey, Wanted};
 use crate::snapshot::Snapshot;
 
 /// What shall be on one host.
@@ -202,41 +203,6 @@ pub struct Discovers {
     /// Prefixes that lead into translators of this host's own: a NAT64 of the network that has one of them is not reached.
     #[serde(skip)]
     pub taken: Vec<Prefix>,
-}
-
-impl Plan {
-    /// How many chains of ours stand at the forward hook where all of their rules are such that no packet needs to meet
-    /// them that goes past a translator's device: those of translators, and what is changed in the first packet of a
-    /// connection. None where there are others.
-    #[must_use]
-    pub fn chains_passed(&self) -> Option<u32> {
-        let translates = |name: &str| {
-            let known = self.bridges.iter().find(|bridge| bridge.name == name);
-            known.is_some_and(|bridge| matches!(bridge.via, Via::Translator(_)))
-        };
-        let filters = self.wanted.iter().filter_map(|wanted| match wanted {
-            Wanted::Object(Object::Filter(filter)) => Some(filter),
-            _ => None,
-        });
-        let mut forward =
-            filters.flat_map(|filter| &filter.rules).filter(|rule| rule.chain == Chain::Forward);
-        let first = forward.next();
-        let passed = |rule: &FilterRule| {
-            translates(&rule.bridge)
-                || matches!(rule.verdict, Verdict::ClampMss(_)) && rule.matches.contains(&Match::TcpSyn)
-        };
-        let all = first.into_iter().chain(forward).all(passed);
-        all.then_some(u32::from(first.is_some()))
-    }
-
-    /// The programs that send packets past a translator's device.
-    pub fn direct(&self) -> impl Iterator<Item = &FastPath> {
-        let programs = self.wanted.iter().filter_map(|wanted| match wanted {
-            Wanted::Object(Object::FastPath(program)) => Some(program),
-            _ => None,
-        });
-        programs.filter(|program| matches!(program.task.as_deref(), Some(Task::Direct(_))))
-    }
 }
 
 impl Bridge {
