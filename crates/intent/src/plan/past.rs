@@ -44,7 +44,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use crate::object::Filter;
-    use crate::plan::{Bridge, Routes, Translator};
+    use crate::plan::{Bridge, Routes};
 
     use super::*;
 
@@ -60,7 +60,7 @@ mod tests {
                 verdict: *verdict,
             };
             let filter = Filter { rules: rules.iter().map(rule).collect() };
-            let translator = Via::Translator(Box::new(Translator::default()));
+            let translator = Via::Translator(Box::default());
             let bridges = vec![bridge("dc", translator), bridge("other", Via::Routes(Routes::default()))];
             Plan { bridges, wanted: vec![Wanted::Object(Object::Filter(filter))], ..Plan::default() }
         };
