@@ -49,8 +49,8 @@ fn reached(host: &Host) -> Result<(), LabError> {
 fn bridge(straddle: &Straddle, vps: &Host, name: &str) -> Result<Value, LabError> {
     let output = straddle.on(vps).try_verb(&["status", "--json"])?;
     let status: Value = serde_json::from_str(&output.stdout).unwrap();
-    let found = status["bridges"].as_array().into_iter().flatten();
-    Ok(found.filter(|bridge| bridge["bridge"]["name"] == name).next().cloned().unwrap())
+    let mut found = status["bridges"].as_array().into_iter().flatten();
+    Ok(found.find(|bridge| bridge["bridge"]["name"] == name).cloned().unwrap())
 }
 
 /// Packets of a client's that went fast and slow, both ways.
