@@ -223,6 +223,7 @@ impl Worker {
         let Connection { there, back, .. } = connection;
         there.readable |= ready.readable;
         there.ending |= ready.ending;
+        there.urgent |= ready.urgent;
         back.writable |= ready.writable;
         match connection.stage {
             Stage::Header => self.read_header(id),
@@ -236,6 +237,7 @@ impl Worker {
         let Connection { there, back, .. } = connection;
         back.readable |= ready.readable;
         back.ending |= ready.ending;
+        back.urgent |= ready.urgent;
         there.writable |= ready.writable;
         match &mut connection.stage {
             Stage::Header | Stage::Name => {}
