@@ -2,7 +2,7 @@
 /* What both ends of a carrier share: what they are told, what they count, and what they need of the kernel. */
 #pragma once
 
-#include "headers.h"
+#include "lengths.h"
 #include "traffic.h"
 
 /* Protocol numbers in the outer header. */
@@ -14,6 +14,12 @@ enum { ETHERNET = 14 };
 /* Hop limit of outer packets. */
 enum { HOPS = 64 };
 
+/* A length of clients' networks, and where all of that length lie. */
+struct length {
+	struct address6 mask, net;
+	__u64 length;
+};
+
 /* crates/intent has the same structure. */
 struct carrier {
 	/* The outer addresses as they stand on the wire; one of IPv4 is the first word. */
@@ -24,6 +30,10 @@ struct carrier {
 	__u32 has_key, key;
 	/* The largest inner packet in bytes. */
 	__u32 mtu;
+	/* Where clients share the device, how many lengths their networks have, the longest first. Then each has a peer's
+	   address and a largest packet of its own, and what they carry is IPv6 in IPv4. */
+	__u32 lengths, unused;
+	struct length length[LENGTHS6];
 };
 
 const volatile struct carrier CARRIER;
@@ -55,8 +65,8 @@ struct asked {
 	__u64 tick;
 	/* Whether there are IPsec policies. */
 	__u32 policies;
-	/* The way to the peer of outer packets of a class; none where `ifindex` is zero. */
-	__u32 ifindex, class, family, mtu, next_hop[4];
+	/* The way to a peer of outer packets of a class; none where `ifindex` is zero. Of clients' it is the last. */
+	__u32 ifindex, peer, class, family, mtu, next_hop[4];
 };
 
 struct {
@@ -149,6 +159,12 @@ INLINE bool load(struct __sk_buff *skb, __u32 at, void *to, __u32 length)
 	return !bpf_skb_load_bytes_relative(skb, at, to, length, BPF_HDR_START_NET);
 }
 
+/* Whether clients share the device. */
+INLINE bool is_shared(void)
+{
+	return CARRIER.lengths != 0;
+}
+
 INLINE bool outer_is_ipv4(void)
 {
 	return CARRIER.protocol == IPV6_IN;
@@ -181,7 +197,14 @@ struct inner {
 	__u8 class, protocol;
 	/* Bytes of the header, and of the whole packet. */
 	__u32 header, length;
+	/* Where clients share the device. */
+	struct address6 source, destination;
 };
+
+INLINE struct address6 address6(const __u64 *on_the_wire)
+{
+	return (struct address6){ BE64(on_the_wire[0]), BE64(on_the_wire[1]) };
+}
 
 /* Reads the inner header that begins at `at`; the reason where it is not plain. */
 INLINE int read_inner(struct __sk_buff *skb, __u32 at, struct inner *inner)
@@ -196,6 +219,10 @@ INLINE int read_inner(struct __sk_buff *skb, __u32 at, struct inner *inner)
 		inner->protocol = head.next_header;
 		inner->header = sizeof(head);
 		inner->length = sizeof(head) + BE16(head.payload_len);
+		if (is_shared()) {
+			inner->source = address6(head.source);
+			inner->destination = address6(head.destination);
+		}
 	} else {
 		struct ipv4 head;
 		if (!load(skb, at, &head, sizeof(head)) || head.version_ihl >> 4 != 4)

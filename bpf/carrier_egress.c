@@ -2,7 +2,7 @@
 /* What is sent into a carrier's tun device: plain packets are encapsulated here (RFC 2473, RFC 2784, RFC 4213) and
    leave by the device that the route to the peer names; all others go on into the tun device, to the slow path. */
 
-#include "carrier.h"
+#include "clients.h"
 
 /* Bytes before the IP header: none in a tun device. */
 const volatile __u32 BEFORE;
@@ -54,13 +54,37 @@ INLINE __u32 longest(struct __sk_buff *skb, const struct inner *inner)
 	return header + skb->gso_size;
 }
 
-INLINE void addresses(struct fib *fib, __u8 class)
+/* Whom a packet goes to: its address, where that is one of IPv4, and the largest inner packet in bytes. */
+struct peer {
+	__u32 remote, mtu;
+	/* Where it is one of several. */
+	struct owner *owner;
+};
+
+INLINE int find(const struct inner *inner, struct peer *peer)
+{
+	if (!is_shared()) {
+		peer->remote = CARRIER.remote[0];
+		peer->mtu = CARRIER.mtu;
+		return SLOW_REASONS;
+	}
+	if (of_the_link(&inner->destination))
+		return SLOW_LINK_SCOPE;
+	peer->owner = owner_of(&inner->destination);
+	if (!peer->owner)
+		return SLOW_NO_CLIENT;
+	peer->remote = peer->owner->remote;
+	peer->mtu = peer->owner->mtu;
+	return SLOW_REASONS;
+}
+
+INLINE void addresses(struct fib *fib, __u32 remote, __u8 class)
 {
 	if (outer_is_ipv4()) {
 		fib->family = AF_INET;
 		*(__u8 *)&fib->class = class;
 		fib->source[0] = CARRIER.local[0];
-		fib->destination[0] = CARRIER.remote[0];
+		fib->destination[0] = remote;
 		return;
 	}
 	fib->family = AF_INET6;
@@ -72,12 +96,12 @@ INLINE void addresses(struct fib *fib, __u8 class)
 }
 
 /* The way of outer packets of a class, as the kernel's routes name it; the path's MTU counts. */
-INLINE int route(struct __sk_buff *skb, __u32 total, __u8 class, struct asked *way)
+INLINE int route(struct __sk_buff *skb, __u32 remote, __u32 total, __u8 class, struct asked *way)
 {
-	if (way->ifindex && way->class == class && total <= way->mtu)
+	if (way->ifindex && way->peer == remote && way->class == class && total <= way->mtu)
 		return SLOW_REASONS;
 	struct fib fib = { .protocol = CARRIER.protocol, .total_len = total, .ifindex = skb->ifindex };
-	addresses(&fib, class);
+	addresses(&fib, remote, class);
 	way->ifindex = 0;
 	long end = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
 	if (end == TOO_LONG)
@@ -85,6 +109,7 @@ INLINE int route(struct __sk_buff *skb, __u32 total, __u8 class, struct asked *w
 	if ((end != FOUND && end != NO_NEIGHBOUR) || fib.ifindex == skb->ifindex)
 		return SLOW_NO_ROUTE;
 	way->ifindex = fib.ifindex;
+	way->peer = remote;
 	way->class = class;
 	way->family = fib.family;
 	/* What is found has the MTU in it; else it is the length still. */
@@ -94,7 +119,7 @@ INLINE int route(struct __sk_buff *skb, __u32 total, __u8 class, struct asked *w
 	return SLOW_REASONS;
 }
 
-INLINE long write4(struct __sk_buff *skb, const struct inner *inner)
+INLINE long write4(struct __sk_buff *skb, const struct inner *inner, __u32 remote)
 {
 	struct outer4 outer = {};
 	outer.ip.version_ihl = 0x45;
@@ -104,7 +129,7 @@ INLINE long write4(struct __sk_buff *skb, const struct inner *inner)
 	outer.ip.ttl = HOPS;
 	outer.ip.protocol = CARRIER.protocol;
 	outer.ip.source = CARRIER.local[0];
-	outer.ip.destination = CARRIER.remote[0];
+	outer.ip.destination = remote;
 	outer.ip.checksum = ~ones_sum(&outer.ip);
 	return bpf_skb_store_bytes(skb, ETHERNET, &outer, sizeof(outer), 0);
 }
@@ -146,13 +171,17 @@ INLINE int encapsulate(struct __sk_buff *skb, struct counts *counts)
 		return slow;
 	if (inner.length + BEFORE != skb->len)
 		return SLOW_SHAPE;
+	struct peer peer = {};
+	slow = find(&inner, &peer);
+	if (slow != SLOW_REASONS)
+		return slow;
 	__u32 one = longest(skb, &inner);
 	if (!one)
 		return SLOW_OFFLOAD;
 	__u32 head = (outer_is_ipv4() ? sizeof(struct ipv4) : sizeof(struct ipv6)) + prefix_length();
-	if (one > CARRIER.mtu || head + inner.length > 65535)
+	if (one > peer.mtu || head + inner.length > 65535)
 		return SLOW_TOO_BIG;
-	slow = route(skb, head + one, inner.class, way);
+	slow = route(skb, peer.remote, head + one, inner.class, way);
 	if (slow != SLOW_REASONS)
 		return slow;
 	__u64 flags = FIXED_GSO | (outer_is_ipv4() ? ENCAP_IPV4 : ENCAP_IPV6);
@@ -164,9 +193,11 @@ INLINE int encapsulate(struct __sk_buff *skb, struct counts *counts)
 	/* Whoever fills in the link header begins by taking one off. */
 	if (!BEFORE && bpf_skb_change_head(skb, ETHERNET, 0))
 		goto lost;
-	if (outer_is_ipv4() ? write4(skb, &inner) : write6(skb, &inner))
+	if (outer_is_ipv4() ? write4(skb, &inner, peer.remote) : write6(skb, &inner))
 		goto lost;
 	count(&counts->outward, packets, inner.length);
+	if (peer.owner)
+		count_client(peer.owner, packets, inner.length);
 	skb->mark = 0;
 	struct next_hop next = { way->family, { way->next_hop[0], way->next_hop[1], way->next_hop[2],
 						way->next_hop[3] } };
@@ -187,7 +218,8 @@ int straddle_fast(struct __sk_buff *skb)
 	/* What is below zero is an end of its own, with its sign changed. */
 	if (end < 0)
 		return -end;
-	count_reason(counts->slow, end);
+	if (holds_earlier())
+		count_reason(counts->slow, end);
 	return TC_ACT_UNSPEC;
 }
 

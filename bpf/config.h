@@ -2,9 +2,9 @@
 /* What a program is told before it is loaded: constants to the verifier, which leaves out what they rule out. */
 #pragma once
 
-#include "headers.h"
+#include "lengths.h"
 
-enum { PREFIXES = 8, LENGTHS4 = 33, LENGTHS6 = 129, HANDFUL = 4 };
+enum { PREFIXES = 8, LENGTHS4 = 33, HANDFUL = 4 };
 
 /* A prefix of RFC 6052. */
 struct prefix {

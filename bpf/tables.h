@@ -12,10 +12,6 @@ struct value4 {
 	/* By how many bits the IPv6 suffix is longer. */
 	__u64 padding;
 };
-struct key6 {
-	struct address6 net;
-	__u64 length;
-};
 struct value6 {
 	__u32 net, padding;
 };
@@ -40,11 +36,6 @@ enum { EITHER, BY_EAM, BY_POOL };
 INLINE __u32 suffix_mask4(__u32 length)
 {
 	return length >= 32 ? 0 : 0xffffffffU >> length;
-}
-
-INLINE __u64 suffix_mask64(__u32 length)
-{
-	return length >= 64 ? 0 : ~0ULL >> length;
 }
 
 /* An IPv6 prefix with an IPv4 suffix behind it, padded with zeros (RFC 7757 section 3.3.1). */
@@ -106,13 +97,12 @@ INLINE bool eam_to4(const struct address6 *address, __u32 *found)
 		return true;
 	}
 	for (__u32 i = 0; i < LENGTHS6 && i < CONFIG.lengths6; i++) {
-		__u32 length = CONFIG.length6[i];
-		__u64 upper = suffix_mask64(length), lower = suffix_mask64(length < 64 ? 0 : length - 64);
-		struct key6 key = { { address->upper & ~upper, address->lower & ~lower }, length };
+		struct key6 key = network(address, CONFIG.length6[i]);
 		const struct value6 *value = bpf_map_lookup_elem(&EAM6, &key);
 		if (!value)
 			continue;
-		*found = value->net | narrow(address->upper & upper, address->lower & lower, value->padding);
+		__u64 upper = address->upper ^ key.net.upper, lower = address->lower ^ key.net.lower;
+		*found = value->net | narrow(upper, lower, value->padding);
 		return true;
 	}
 	return false;

@@ -2,7 +2,7 @@
 /* What comes in by an uplink from a carrier's peer: plain outer packets are opened here (RFC 2473, RFC 2784,
    RFC 4213), and come in by the carrier's tun device as if the slow path had written them; all others go their way. */
 
-#include "carrier.h"
+#include "clients.h"
 
 /* The tun device. */
 const volatile __u32 INTO;
@@ -15,13 +15,22 @@ struct {
 	MAP_TYPE(value, __u8[96]);
 } STRADDLE SECTION(".maps");
 
-/* The outer header; the length of what is behind it, and its traffic class. */
-INLINE int outer4(struct __sk_buff *skb, __u32 *length, __u8 *class)
+/* The outer addresses of clients that share the device. */
+struct {
+	MAP_NUMBER(type, MAP_HASH);
+	MAP_NUMBER(max_entries, 1);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, __u32);
+} PEERS SECTION(".maps");
+
+/* The outer header; the length of what is behind it, its traffic class, and its source, which may be no client's. */
+INLINE int outer4(struct __sk_buff *skb, __u32 *length, __u8 *class, __u32 *source)
 {
 	struct ipv4 head;
 	if (!load(skb, 0, &head, sizeof(head)) || head.protocol != CARRIER.protocol ||
-	    head.source != CARRIER.remote[0] || head.destination != CARRIER.local[0])
+	    head.destination != CARRIER.local[0] || (!is_shared() && head.source != CARRIER.remote[0]))
 		return FOREIGN;
+	*source = head.source;
 	*length = BE16(head.total_len);
 	if (head.version_ihl != 0x45 || *length < sizeof(head) || (head.fragment & BE16(MORE_OR_OFFSET)) ||
 	    ones_sum(&head) != 0xffff)
@@ -76,14 +85,33 @@ INLINE bool mark_stays(__u8 inner, __u8 outer)
 	return inner == 3 || (outer != 3 && !(inner == 2 && outer == 1));
 }
 
+/* A client sends from its own networks alone (BCP 38). Of networks within one another the slow path knows more. */
+INLINE int may_send(const struct inner *inner, __u32 remote, struct owner **owner)
+{
+	if (of_the_link(&inner->destination) || of_the_link(&inner->source))
+		return SLOW_LINK_SCOPE;
+	*owner = owner_of(&inner->source);
+	return *owner && (*owner)->remote == remote ? SLOW_REASONS : SLOW_FOREIGN_SOURCE;
+}
+
+/* Whether a packet that is left to the slow path is a peer's. Asked at the end: what goes fast is some client's. */
+INLINE bool is_peers(struct __sk_buff *skb)
+{
+	__u32 source;
+	if (!is_shared())
+		return true;
+	return load(skb, __builtin_offsetof(struct ipv4, source), &source, sizeof(source)) &&
+	       bpf_map_lookup_elem(&PEERS, &source);
+}
+
 INLINE int decapsulate(struct __sk_buff *skb, struct counts *counts)
 {
 	/* What is for another host, or for a VLAN above this device. */
 	if (skb->pkt_type || skb->vlan_present)
 		return FOREIGN;
-	__u32 length = 0;
+	__u32 length = 0, source = 0;
 	__u8 class = 0;
-	int slow = outer_is_ipv4() ? outer4(skb, &length, &class) : outer6(skb, &length, &class);
+	int slow = outer_is_ipv4() ? outer4(skb, &length, &class, &source) : outer6(skb, &length, &class);
 	if (slow != SLOW_REASONS)
 		return slow;
 	struct asked *asked = ask(skb, POLICY_IN);
@@ -105,11 +133,19 @@ INLINE int decapsulate(struct __sk_buff *skb, struct counts *counts)
 		return SLOW_SHAPE;
 	if (!mark_stays(inner.class, class))
 		return SLOW_ECN;
+	struct owner *owner = 0;
+	if (is_shared()) {
+		slow = may_send(&inner, source, &owner);
+		if (slow != SLOW_REASONS)
+			return slow;
+	}
 	__u32 packets = skb->gso_segs;
 	__u64 flags = FIXED_GSO | (inner.six ? DECAP_IPV6 : DECAP_IPV4);
 	if (bpf_skb_adjust_room(skb, -(int)head, BPF_ADJ_ROOM_MAC, flags))
 		return SLOW_REFUSED;
 	count(&counts->inward, packets, inner.length);
+	if (owner)
+		count_client(owner, packets, inner.length);
 	skb->mark = 0;
 	/* A stale time of departure would hold it up in the next queue. */
 	skb->tstamp = 0;
@@ -130,7 +166,7 @@ int straddle_fast(struct __sk_buff *skb)
 	/* What is below zero is an end of its own, with its sign changed. */
 	if (end < 0)
 		return -end;
-	if (end < SLOW_REASONS)
+	if (end < SLOW_REASONS && is_peers(skb) && holds_earlier())
 		count_reason(counts->slow, end);
 	return TC_ACT_UNSPEC;
 }

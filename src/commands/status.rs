@@ -1,7 +1,9 @@
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use straddle_encap::Reason;
 use straddle_intent::object::{Object, Verdict, Wanted};
-use straddle_intent::plan::{Bridge, Plan, Via};
+use straddle_intent::plan::{Bridge, Carrier, Plan, Via};
 use straddle_intent::step::Step;
 use straddle_kernel::Counters;
 use straddle_kernel::fast::{Carried, Counts};
@@ -28,8 +30,8 @@ pub(crate) struct Status {
     pub(crate) fast: Vec<(String, Counts)>,
     /// What rules of ours have dropped, by bridge.
     dropped: Vec<(String, u64)>,
-    /// What they have counted for carriers, by device.
-    pub(crate) carried: Vec<(String, Carried)>,
+    /// What they have counted for carriers, by bridge.
+    pub(crate) carried: BTreeMap<String, Carried>,
 }
 
 /// Whether a relay does not listen where it should.
@@ -95,13 +97,30 @@ fn fast(site: &mut Site, look: &Look) -> Vec<(String, Counts)> {
     counted
 }
 
-/// The same of carriers that are tun.
-fn carried(site: &mut Site, look: &Look) -> Vec<(String, Carried)> {
-    let mut counted = Vec::new();
+/// The same of carriers that are tun, by bridge. Of clients that share a device each has what it carried itself;
+/// what counts for them all together counts at the first, as it does in the loops.
+fn carried(site: &mut Site, look: &Look) -> BTreeMap<String, Carried> {
+    let mut devices: BTreeMap<&str, Vec<(&str, &Carrier)>> = BTreeMap::new();
     for bridge in look.plan.served() {
-        let Via::Carrier(carrier) = &bridge.via else { continue };
-        if let Ok(Some(counts)) = site.kernel.carried(&carrier.device, &carrier.uplink) {
-            counted.push((carrier.device.clone(), counts));
+        if let Via::Carrier(carrier) = &bridge.via {
+            devices.entry(&carrier.device).or_default().push((&bridge.name, carrier));
+        }
+    }
+    let mut counted = BTreeMap::new();
+    for (device, together) in devices {
+        let Some((first, carrier)) = together.first() else { continue };
+        let clients: Vec<_> =
+            together.iter().filter_map(|(_, carrier)| carrier.owned.first().copied()).collect();
+        let Ok(Some((mut all, each))) = site.kernel.carried((device, &carrier.uplink), &clients) else {
+            continue;
+        };
+        if clients.is_empty() {
+            counted.insert((*first).to_owned(), all);
+            continue;
+        }
+        for ((name, _), [outward, inward]) in together.iter().zip(each) {
+            let own = Carried { outward, inward, ..std::mem::take(&mut all) };
+            counted.insert((*name).to_owned(), own);
         }
     }
     counted
@@ -177,8 +196,7 @@ impl Status {
 
     /// What the kernel's programs have counted for a bridge's carrier.
     pub(crate) fn carried(&self, bridge: &Bridge) -> Option<&Carried> {
-        let found = self.carried.iter().find(|(device, _)| Some(device.as_str()) == bridge.device());
-        found.map(|(_, counts)| counts)
+        self.carried.get(&bridge.name)
     }
 
     /// Whether anything crosses a bridge without a process.

@@ -61,6 +61,8 @@ pub(super) fn carried(ends: &Carrier, fast: Option<&Carried>, slow: Option<&Valu
     let Some(path) = carrier(ends) else { return String::new() };
     let mut out = folded("  fast path:", 4, &path);
     let Some(fast) = fast else { return out };
+    // Why something went slow counts for the device.
+    let all = if ends.owned.is_empty() { "" } else { "all clients, " };
     let ways = [
         ("out", &fast.outward, &fast.slow_outward, ["packets_out", "bytes_out"]),
         ("in", &fast.inward, &fast.slow_inward, ["packets_in", "bytes_in"]),
@@ -72,7 +74,7 @@ pub(super) fn carried(ends: &Carrier, fast: Option<&Carried>, slow: Option<&Valu
         out += &folded("  ", 4, &format!("{way}: {by_kernel}{}", by_us.unwrap_or_default()));
         for (name, count) in reasons {
             let meaning = SLOW_CARRIER.iter().find(|(known, _)| known == name).map(|(_, meaning)| *meaning);
-            let line = format!("{way}: slow for {name} {count}: {}", meaning.unwrap_or_default());
+            let line = format!("{all}{way}: slow for {name} {count}: {}", meaning.unwrap_or_default());
             out += &folded("  ", 4, &line);
         }
     }

@@ -45,11 +45,11 @@ fn byte(at: u64) -> u8 {
 }
 
 /// Does `work` while bytes flow between two hosts; each must arrive in its place.
-pub(crate) fn while_bytes_flow(
+pub(crate) fn while_bytes_flow<T>(
     (client, server): (&Host, &Host),
     to: IpAddr,
-    work: impl FnOnce(&Flow<'_>) -> Result<(), LabError>,
-) -> Result<(), LabError> {
+    work: impl FnOnce(&Flow<'_>) -> Result<T, LabError>,
+) -> Result<T, LabError> {
     let listener = server.inside(|| TcpListener::bind("[::]:0"))?.unwrap();
     let port = listener.local_addr().unwrap().port();
     let target = (to, port).into();

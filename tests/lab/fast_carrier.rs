@@ -25,7 +25,7 @@ use crate::{CARRIERS, exe, same, turn};
 const LOOK: Duration = Duration::from_secs(45);
 
 /// The programs of ours on a host.
-fn programs(host: &Host) -> Vec<FastPath> {
+pub(crate) fn programs(host: &Host) -> Vec<FastPath> {
     host.inside(|| Live::open().unwrap().observe(&[]).unwrap().fast).unwrap()
 }
 

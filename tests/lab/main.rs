@@ -17,6 +17,7 @@ mod deal;
 mod doctor;
 mod fast;
 mod fast_carrier;
+mod fast_clients;
 mod foreign;
 mod guard;
 #[path = "../common/idle.rs"]

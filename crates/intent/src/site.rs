@@ -227,7 +227,7 @@ pub fn programs(model: &Model, offers: &Offers) -> Vec<&'static str> {
     translator.into_iter().chain(carrier.into_iter().flatten()).collect()
 }
 
-/// The file wants the fast path for carriers where the kernel has none, or where none of ours would do.
+/// The file wants the fast path for carriers where the kernel has none.
 fn no_fast_carrier(model: &Model, host: &Host, offers: &Offers) -> Option<Diagnostic> {
     let choice = host.fast_path.as_ref().filter(|choice| choice.value == FastChoice::Require)?;
     let tun = |kind: &Kind| Backend::choose(model, &host.name, *kind, offers).make == Make::Tun;
@@ -240,10 +240,6 @@ fn no_fast_carrier(model: &Model, host: &Host, offers: &Offers) -> Option<Diagno
     };
     if served.is_empty() {
         return None;
-    }
-    if served.contains(&Kind::Sit) && model.tunnels6.iter().any(|tunnel| tunnel.server.host == host.name) {
-        let message = "the tunnels to all clients share a device, which has no fast path";
-        return Some(Diagnostic::new(choice.span.clone(), message, help));
     }
     let outward = refused(Offers::FAST_OUTWARD).map(|why| lacks("encapsulate", why));
     outward.or_else(|| refused(Offers::FAST_INWARD).map(|why| lacks("decapsulate", why)))

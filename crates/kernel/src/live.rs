@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::Ipv6Net;
 use straddle_intent::object::{
     Address, Displaced, Diversion, FastPath, Filter, FilterRule, Neighbour, Object, Origin, Route, SysctlKey,
 };
 use straddle_intent::snapshot::Snapshot;
 use straddle_intent::step::Step;
 
-use crate::fast::{self, Carried, Counts};
+use crate::fast::{self, Counts, Together};
 use crate::netlink::conntrack::{self, Flow};
 use crate::netlink::counters::{self, Counters};
 use crate::netlink::{Names, Socket, address, link, neighbour, route, rule};
@@ -83,12 +84,18 @@ impl Live {
     }
 
     /// What a carrier's programs have counted, at its device and behind its uplink; none where there is neither.
+    /// Beside it, of each client that shares the device what went outward and inward; `clients` has of each the
+    /// first network.
     ///
     /// # Errors
     /// When the kernel can't be asked.
-    pub fn carried(&mut self, dev: &str, uplink: &str) -> Result<Option<Carried>, Error> {
+    pub fn carried(
+        &mut self,
+        (dev, uplink): (&str, &str),
+        clients: &[Ipv6Net],
+    ) -> Result<Option<Together>, Error> {
         let names = self.names()?;
-        fast::carried(&mut self.socket, dev, uplink, &names)
+        fast::carried(&mut self.socket, (dev, uplink), clients, &names)
     }
 
     fn names(&mut self) -> Result<Names, Error> {

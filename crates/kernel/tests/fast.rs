@@ -11,6 +11,7 @@ mod case;
 #[path = "fast/root.rs"]
 mod root;
 #[path = "fast/worlds.rs"]
+#[allow(dead_code, reason = "what a carrier needs beyond")]
 mod worlds;
 
 use std::collections::BTreeMap;

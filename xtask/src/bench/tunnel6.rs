@@ -1,4 +1,4 @@
-//! A tunnel broker with many clients: how long plan, up, a second up and down take, how much memory serving
+//! A tunnel broker with many clients: how long plan, up, a second up, one client's move and down take, how much memory serving
 //! takes, and whether one client notices the others.
 //!
 //! ```text
@@ -26,8 +26,8 @@ const CLIENTS: [u32; 3] = [1, 100, 2_000];
 /// What was measured with one number of clients.
 struct Figures {
     clients: u32,
-    /// Seconds: plan, up, a second up, down.
-    times: [f64; 4],
+    /// Seconds: plan, up, a second up, one after a client has moved, down.
+    times: [f64; 5],
     resident: f64,
     threads: usize,
     rates: [Vec<f64>; 2],
@@ -48,7 +48,7 @@ pub(super) fn bench(rounds: usize) -> Done {
 
 fn measured(exe: &Path, clients: u32, rounds: usize) -> Result<Figures, LabError> {
     let world = Broker::build()?;
-    let straddle = Straddle::within(world.directory(), exe, &file(clients))?;
+    let straddle = Straddle::within(world.directory(), exe, &file(clients, 0x0a00_0000))?;
     let vps = straddle.on(&world.vps);
     let timed = |verb: &str| -> Result<f64, LabError> {
         let begun = Instant::now();
@@ -56,6 +56,10 @@ fn measured(exe: &Path, clients: u32, rounds: usize) -> Result<Figures, LabError
         Ok(begun.elapsed().as_secs_f64())
     };
     let (plan, up, again) = (timed("plan")?, timed("up")?, timed("up")?);
+    let path = world.directory().join("straddle.toml");
+    std::fs::write(&path, file(clients, 0x0b00_0000))
+        .map_err(|source| LabError::Io { doing: format!("writing {}", path.display()), source })?;
+    let moved = timed("up")?;
     let running = [vps.run()?, straddle.on(&world.box_).run()?];
     wait::until("IPv6", Duration::from_secs(20), || {
         ping(&world.box_, Broker::WEB.into(), 1).ok().filter(|ping| ping.complete())
@@ -74,11 +78,11 @@ fn measured(exe: &Path, clients: u32, rounds: usize) -> Result<Figures, LabError
     let down = timed("down")?;
     straddle.on(&world.box_).down()?;
     drop(running);
-    Ok(Figures { clients, times: [plan, up, again, down], resident, threads, rates })
+    Ok(Figures { clients, times: [plan, up, again, moved, down], resident, threads, rates })
 }
 
-/// The box, and others each with a link of the pool and a network of its own.
-fn file(clients: u32) -> String {
+/// The box, and others each with a link of the pool and a network of its own; the last is in the network that is given.
+fn file(clients: u32, last: u32) -> String {
     let mut text = String::from(
         "[host.vps]\nuplink = \"eth0\"\nipv4 = \"192.0.2.10/24\"\nipv6 = \"2001:db8:1::10\"\n\n\
          [host.box]\nuplink = \"eth0\"\nipv4 = \"198.51.100.7/24\"\n\n\
@@ -86,7 +90,8 @@ fn file(clients: u32) -> String {
          routed = \"2001:db8:100:100::/64\"\n",
     );
     for number in 1..clients {
-        let address = Ipv4Addr::from(0x0a00_0000 + number);
+        let net = if number + 1 == clients { last } else { 0x0a00_0000 };
+        let address = Ipv4Addr::from(net + number);
         let _ = write!(
             text,
             "\n[host.client{number}]\nuplink = \"eth0\"\nipv4 = \"{address}/32\"\n\n\
@@ -111,14 +116,14 @@ fn resident(pid: u64) -> Result<f64, LabError> {
 fn report(all: &[Figures], rounds: usize) {
     println!("A server of tunnels; seconds, MB, and Gbit/s of one client (medians of {rounds})\n");
     println!(
-        "{:>8} {:>7} {:>7} {:>7} {:>7} {:>9} {:>8} {:>8} {:>8}",
-        "clients", "plan", "up", "again", "down", "resident", "threads", "out", "in"
+        "{:>8} {:>7} {:>7} {:>7} {:>7} {:>7} {:>9} {:>8} {:>8} {:>8}",
+        "clients", "plan", "up", "again", "moved", "down", "resident", "threads", "out", "in"
     );
     for figures in all {
-        let [plan, up, again, down] = figures.times;
+        let [plan, up, again, moved, down] = figures.times;
         let [out, back] = figures.rates.each_ref().map(|list| median(list));
         println!(
-            "{:>8} {plan:>7.2} {up:>7.2} {again:>7.2} {down:>7.2} {:>9.1} {:>8} {out:>8.2} {back:>8.2}",
+            "{:>8} {plan:>7.2} {up:>7.2} {again:>7.2} {moved:>7.2} {down:>7.2} {:>9.1} {:>8} {out:>8.2} {back:>8.2}",
             figures.clients, figures.resident, figures.threads
         );
     }

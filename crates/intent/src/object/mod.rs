@@ -13,7 +13,7 @@ mod sysctl;
 
 pub use address::Address;
 pub use displaced::Displaced;
-pub use fast_path::{Ends, FastPath, Hook, Tables, Task, digest};
+pub use fast_path::{Client, Ends, FastPath, Hook, OWNER, Peers, Tables, Task, digest};
 pub use filter::{Chain, Diversion, Filter, FilterRule, MARK, MAX_COMMENT, Match, Verdict};
 pub use link::{Format, Link, LinkKind, Tunnel};
 pub use neighbour::{LinkAddress, Neighbour, NeighbourKind};

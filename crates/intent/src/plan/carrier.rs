@@ -7,7 +7,7 @@ use straddle_encap::Kind;
 
 use crate::model::{End, FastChoice, Model};
 use crate::object::{
-    Chain, Ends, FastPath, Filter, FilterRule, Match, Object, SysctlKey, Tunnel, Verdict, Wanted,
+    Chain, Ends, FastPath, Filter, FilterRule, Match, Object, Peers, SysctlKey, Tunnel, Verdict, Wanted,
 };
 
 use super::translate::{address, object, sysctl};
@@ -26,7 +26,8 @@ pub(super) fn between(
 ) -> Carrier {
     let backend = Backend::choose(model, &here.host, kind, facts.offers);
     let mtu = Mtu::of(kind, here, there, facts);
-    let slow = (backend.make == Make::Tun).then(|| slow(model, &here.host, kind, mtu.value, facts.offers));
+    let slow = (backend.make == Make::Tun).then(|| slow(choice(model, &here.host), facts.offers));
+    let slow = slow.map(|slow| Slow { outward: slow.outward.or(narrow(kind, mtu.value)), ..slow });
     Carrier {
         device: device.into(),
         kind,
@@ -47,21 +48,25 @@ pub(super) fn choice(model: &Model, host: &str) -> FastChoice {
     host.and_then(|host| host.fast_path.as_ref()).map_or(FastChoice::Auto, |choice| choice.value)
 }
 
-fn slow(model: &Model, host: &str, kind: Kind, mtu: u32, offers: &Offers) -> Slow {
-    if choice(model, host) == FastChoice::Off {
+/// Why packets go the slow path, where all of one way do.
+pub(super) fn slow(choice: FastChoice, offers: &Offers) -> Slow {
+    if choice == FastChoice::Off {
         let why = Some("as the file says".to_string());
         return Slow { outward: why.clone(), inward: why };
     }
-    // The program asks for a route from its device, which must have the outer packets' version.
-    let narrow = kind != Kind::Sit && mtu < 1280;
-    let narrow = narrow.then(|| "its device is too narrow for IPv6, in which its packets leave".to_string());
     Slow {
-        outward: offers.fast_refusal(Offers::FAST_OUTWARD).or(narrow),
+        outward: offers.fast_refusal(Offers::FAST_OUTWARD),
         inward: offers.fast_refusal(Offers::FAST_INWARD),
     }
 }
 
-/// The kernel's programs: in front of the device, and behind the uplink.
+/// The program asks for a route from its device, which must have the outer packets' version.
+fn narrow(kind: Kind, mtu: u32) -> Option<String> {
+    let narrow = kind != Kind::Sit && mtu < 1280;
+    narrow.then(|| "its device is too narrow for IPv6, in which its packets leave".to_string())
+}
+
+/// The kernel's programs for a carrier that has its device alone.
 pub(super) fn fast(
     wanted: &mut Vec<Wanted>,
     model: &Model,
@@ -69,16 +74,28 @@ pub(super) fn fast(
     carrier: &Carrier,
     facts: &Facts<'_>,
 ) {
+    let peers = Peers::One { remote: carrier.remote, mtu: carrier.mtu.value };
+    programs(wanted, choice(model, host), carrier, peers, facts);
+}
+
+/// The kernel's programs: in front of the device, and behind the uplink. Of several that share them, `carrier` is any.
+pub(super) fn programs(
+    wanted: &mut Vec<Wanted>,
+    choice: FastChoice,
+    carrier: &Carrier,
+    peers: Peers,
+    facts: &Facts<'_>,
+) {
     let Some(slow) = &carrier.slow else { return };
     let mut programs: Vec<FastPath> = Vec::new();
     if facts.offers.knows_fast(Offers::FAST_OUTWARD) {
-        let Carrier { kind, local, remote, .. } = *carrier;
-        let ends = Ends { kind, local, remote, mtu: carrier.mtu.value };
+        let Carrier { kind, local, .. } = *carrier;
+        let ends = Ends { kind, local, peers };
         let outward = || FastPath::outward(&carrier.device, &ends);
         let inward = || FastPath::inward(&carrier.uplink, &carrier.device, &ends);
         programs.extend(slow.outward.is_none().then(outward));
         programs.extend(slow.inward.is_none().then(inward));
-    } else if choice(model, host) != FastChoice::Off {
+    } else if choice != FastChoice::Off {
         // Whoever can't ask the kernel sees what is there all the same.
         programs.extend(facts.live.fast.iter().filter(|fast| fast.serves() == carrier.device).cloned());
     }

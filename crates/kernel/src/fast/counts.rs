@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::Error;
 
+use super::clients::Clients;
 use super::program::refused;
 
 include!(concat!(env!("OUT_DIR"), "/slow.rs"));
@@ -31,6 +32,17 @@ pub struct Traffic {
     /// Times that the program translated: a super-packet is one.
     pub passes: u64,
 }
+
+impl Traffic {
+    pub(super) fn add(&mut self, other: &Traffic) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        self.passes += other.passes;
+    }
+}
+
+// SAFETY: a C structure of 64-bit integers alone.
+unsafe impl Pod for Traffic {}
 
 /// `struct counts`, of `bpf/count.h` and of `bpf/carrier.h`: there what is translated to IPv4 is what went outward,
 /// and the other what went inward.
@@ -75,6 +87,9 @@ pub struct Carried {
     pub slow_inward: Vec<(&'static str, u64)>,
 }
 
+/// What a carrier's programs have done, and what went outward and inward of each client that was asked for.
+pub type Together = (Carried, Vec<[Traffic; 2]>);
+
 impl Carried {
     /// Adds what the program at the uplink has done.
     pub(super) fn with(self, inward: Carried) -> Carried {
@@ -98,33 +113,43 @@ impl Carried {
 }
 
 /// The counters of a program, held beyond its end.
-pub(super) struct Kept(PerCpuArray<MapData, Raw>);
+pub(super) struct Kept {
+    all: PerCpuArray<MapData, Raw>,
+    /// Where it knows clients.
+    pub(super) clients: Option<Clients>,
+}
 
 impl Kept {
     /// Those of a program with this number.
     pub(super) fn of(program: u32) -> Result<Kept, Error> {
         let found = loaded_programs().filter_map(Result::ok).find(|info| info.id() == program);
-        let maps = found.map(|info| info.map_ids()).transpose().map_err(refused)?.flatten();
-        for id in maps.unwrap_or_default() {
+        let ids = found.map(|info| info.map_ids()).transpose().map_err(refused)?.flatten();
+        let mut all = None;
+        let mut maps = Vec::new();
+        for id in ids.unwrap_or_default() {
             let data = MapData::from_id(id).map_err(refused)?;
             let info = data.info().map_err(refused)?;
-            let fits = info.value_size() as usize == size_of::<Raw>();
-            if info.name_as_str() == Some(MAP) && fits {
-                return Map::from_map_data(data).and_then(TryInto::try_into).map(Kept).map_err(refused);
+            match info.name_as_str() {
+                Some(MAP) if info.value_size() as usize == size_of::<Raw>() => {
+                    all = Some(Map::from_map_data(data).and_then(TryInto::try_into).map_err(refused)?);
+                }
+                Some(name) => maps.push((name.to_owned(), data)),
+                None => {}
             }
         }
-        Err(refused("its program has no counters"))
+        let all = all.ok_or_else(|| refused("its program has no counters"))?;
+        Ok(Kept { all, clients: Clients::among(maps) })
     }
-}
 
-/// What the program with this number has counted, and those before it in its place.
-pub(super) fn read(program: u32) -> Result<Raw, Error> {
-    sum(&Kept::of(program)?.0)
+    /// What the program has counted, and those before it in its place.
+    pub(super) fn read(&self) -> Result<Raw, Error> {
+        sum(&self.all)
+    }
 }
 
 /// Puts the former's sum beside what the program counts itself.
 pub(super) fn inherit(map: &mut PerCpuArray<&mut MapData, Raw>, former: &Kept) -> Result<(), Error> {
-    let before = sum(&former.0)?;
+    let before = former.read()?;
     let mut values: Vec<Raw> = map.get(&FORMER, 0).map_err(refused)?.iter().copied().collect();
     if let Some(first) = values.first_mut() {
         *first = before;
@@ -146,9 +171,7 @@ pub(super) fn sum<T: std::borrow::Borrow<MapData>>(map: &PerCpuArray<T, Raw>) ->
 impl Raw {
     fn add(&mut self, other: &Raw) {
         for (mine, theirs) in [(&mut self.to4, other.to4), (&mut self.to6, other.to6)] {
-            mine.packets += theirs.packets;
-            mine.bytes += theirs.bytes;
-            mine.passes += theirs.passes;
+            mine.add(&theirs);
         }
         self.lost += other.lost;
         for (mine, theirs) in self.slow.iter_mut().zip(other.slow) {

@@ -15,7 +15,7 @@ use crate::Error;
 use crate::netlink::{Names, index, link};
 
 use super::Name;
-use super::counts::{self, Kept};
+use super::counts::Kept;
 use super::program::{Loaded, MARK_ROOM, MARKED, refused};
 
 /// `BPF_PROG_ATTACH`, `BPF_PROG_DETACH`, `BPF_TCX_INGRESS`, `BPF_F_REPLACE` (`linux/bpf.h`).
@@ -73,6 +73,9 @@ pub(super) fn refusal() -> Option<String> {
             );
         }
     }
+    if let Err(error) = Loaded::inward(&Ends::shared_example(), 1, "") {
+        return Some(error.to_string());
+    }
     let asked = SchedClassifier::query_tcx("lo", TcAttachType::Ingress);
     asked.err().map(|error| format!("no tcx hook, which Linux has since 6.6 ({})", refused(error)))
 }
@@ -123,10 +126,10 @@ pub(super) fn remove(dev: &str, into: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// What the program for this device of ours has counted.
-pub(super) fn counts(dev: &str, into: &str) -> Result<Option<counts::Raw>, Error> {
+/// What the program for this device of ours counts.
+pub(super) fn kept(dev: &str, into: &str) -> Result<Option<Kept>, Error> {
     let ours = present(dev).into_iter().find(|present| present.into == into);
-    ours.map(|present| counts::read(present.info.id())).transpose()
+    ours.map(|present| Kept::of(present.info.id())).transpose()
 }
 
 fn present(dev: &str) -> Vec<Present> {

@@ -6,20 +6,26 @@
 //! was told. Another table is another program, put in the former's place in one step, so that each packet sees
 //! either the one or the other. For the second see `ingress.rs`.
 
+mod clients;
 mod counts;
 mod filter;
 mod ingress;
 mod program;
 
-pub use counts::{Carried, Counts, SLOW, SLOW_CARRIER, Traffic};
+pub use counts::{Carried, Counts, SLOW, SLOW_CARRIER, Together, Traffic};
 #[doc(hidden)]
 pub use program::Loaded;
 
-use straddle_intent::object::{Ends, FastPath, Hook, Link, LinkKind, Tables, Task};
+use std::collections::BTreeMap;
+
+use ipnet::Ipv6Net;
+use straddle_intent::object::{Client, Ends, FastPath, Hook, Link, LinkKind, Tables, Task};
 
 use crate::Error;
 use crate::netlink::{Names, Socket, index};
 
+use clients::Clients;
+use counts::Kept;
 use filter::Filter;
 
 /// How the name of a filter of ours begins.
@@ -35,7 +41,8 @@ pub fn refusal() -> Option<String> {
 /// Why this kernel takes no program that encapsulates; `None` when it does.
 #[must_use]
 pub fn outward_refusal() -> Option<String> {
-    Loaded::outward(&Ends::example(), 0).err().map(|error| error.to_string())
+    let refusal = |ends: Ends| Loaded::outward(&ends, 0).err().map(|error| error.to_string());
+    refusal(Ends::example()).or_else(|| refusal(Ends::shared_example()))
 }
 
 /// Why this kernel takes no program that decapsulates; `None` when it does.
@@ -108,35 +115,47 @@ pub(crate) fn tell(socket: &mut Socket, names: &Names, known: &FastPath) -> Resu
 
 /// What the program in front of a translator's device has counted; none where there is none.
 pub(crate) fn counts(socket: &mut Socket, dev: &str, names: &Names) -> Result<Option<Counts>, Error> {
-    Ok(egress(socket, dev, names)?.map(Into::into))
+    let kept = egress(socket, dev, names)?;
+    kept.map(|kept| kept.read().map(Into::into)).transpose()
 }
 
 /// What a carrier's programs have counted, that at its device and that behind its uplink; none where there is
-/// neither.
+/// neither. Beside it, of each client that shares the device what went outward and inward, by one network of
+/// each.
 pub(crate) fn carried(
     socket: &mut Socket,
-    dev: &str,
-    uplink: &str,
+    (dev, uplink): (&str, &str),
+    clients: &[Ipv6Net],
     names: &Names,
-) -> Result<Option<Carried>, Error> {
-    let outward = egress(socket, dev, names)?.map(|raw| Carried::outward(&raw));
-    let inward = ingress::counts(uplink, dev)?.map(|raw| Carried::inward(&raw));
-    Ok(match (outward, inward) {
-        (None, None) => None,
-        (outward, inward) => Some(outward.unwrap_or_default().with(inward.unwrap_or_default())),
-    })
+) -> Result<Option<Together>, Error> {
+    let both = [egress(socket, dev, names)?, ingress::kept(uplink, dev)?];
+    if both.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let [outward, inward] = both.each_ref().map(Option::as_ref);
+    let outward_all = outward.map(Kept::read).transpose()?.map(|raw| Carried::outward(&raw));
+    let inward_all = inward.map(Kept::read).transpose()?.map(|raw| Carried::inward(&raw));
+    let known = [outward, inward].map(|kept| kept.and_then(|kept| kept.clients.as_ref()));
+    let [out, back] = known.map(|known| known.map_or_else(|| Ok(BTreeMap::new()), Clients::read));
+    let (out, back) = (out?, back?);
+    let one = |net: &Ipv6Net| {
+        let name = Client::name(net);
+        [&out, &back].map(|each| each.get(&name).copied().unwrap_or_default())
+    };
+    let each = clients.iter().map(one).collect();
+    Ok(Some((outward_all.unwrap_or_default().with(inward_all.unwrap_or_default()), each)))
 }
 
-fn egress(socket: &mut Socket, dev: &str, names: &Names) -> Result<Option<counts::Raw>, Error> {
+fn egress(socket: &mut Socket, dev: &str, names: &Names) -> Result<Option<Kept>, Error> {
     let filters = filter::dump(socket, index(names, dev)?)?;
     let ours = filters.iter().find(|filter| Name::read(&filter.name).is_some());
-    ours.map(|filter| counts::read(filter.program)).transpose()
+    ours.map(|filter| Kept::of(filter.program)).transpose()
 }
 
 fn attach(socket: &mut Socket, dev: &str, index: u32, mut loaded: Loaded, name: &Name) -> Result<(), Error> {
     let former = filter::dump(socket, index)?.into_iter().find(|filter| Name::read(&filter.name).is_some());
     // Held, so that what it counts until its last packet can be read afterwards.
-    let former = former.and_then(|Filter { program, .. }| counts::Kept::of(program).ok());
+    let former = former.and_then(|Filter { program, .. }| Kept::of(program).ok());
     filter::put(socket, dev, index, loaded.fd()?, &name.to_string())?;
     match former {
         Some(former) => loaded.inherit(&former),

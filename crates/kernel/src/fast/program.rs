@@ -11,6 +11,7 @@ use straddle_intent::object::{Ends, Tables, Task, digest as digest_of};
 
 use crate::Error;
 
+use super::clients;
 use super::counts::{self, Kept};
 
 /// Compiled from `bpf/tun_egress.c`.
@@ -28,6 +29,7 @@ const EAM4: &str = "EAM4";
 const EAM6: &str = "EAM6";
 const CARRIER: &str = "CARRIER";
 const INTO: &str = "INTO";
+const PEERS: &str = "PEERS";
 /// The map that an inward program's mark stands in, and its size in bytes.
 pub(super) const MARKED: &str = "STRADDLE";
 pub(super) const MARK_ROOM: usize = 96;
@@ -37,6 +39,8 @@ const LINES: usize = 12;
 /// A program with its tables, which the kernel has taken.
 pub struct Loaded {
     ebpf: Ebpf,
+    /// See [`clients::names`].
+    clients: Vec<clients::Key>,
 }
 
 impl Loaded {
@@ -53,9 +57,9 @@ impl Loaded {
         loader.override_global(SEED, &seed, true).override_global(BEFORE, &before, true);
         let mut ebpf =
             loader.map_max_entries(EAM4, count).map_max_entries(EAM6, count).load(OBJECT).map_err(refused)?;
-        fill(&mut ebpf, EAM4, &tables.eam4)?;
-        fill(&mut ebpf, EAM6, &tables.eam6)?;
-        Loaded { ebpf }.taken()
+        fill(&mut ebpf, EAM4, tables.eam4.iter().copied())?;
+        fill(&mut ebpf, EAM6, tables.eam6.iter().copied())?;
+        Loaded { ebpf, clients: Vec::new() }.taken()
     }
 
     /// Loads the program that encapsulates, as [`Loaded::new`].
@@ -66,7 +70,8 @@ impl Loaded {
         let constants = ends.constants();
         let mut loader = EbpfLoader::new();
         loader.override_global(CARRIER, constants.as_slice(), true).override_global(BEFORE, &before, true);
-        Loaded { ebpf: loader.load(OUTWARD).map_err(refused)? }.taken()
+        let ebpf = clients::load(&mut loader, OUTWARD, ends)?;
+        Loaded { ebpf, clients: clients::names(ends) }.taken()
     }
 
     /// Loads the program that decapsulates, into the device with this number. `mark` is what it is told by.
@@ -77,13 +82,16 @@ impl Loaded {
         let constants = ends.constants();
         let mut loader = EbpfLoader::new();
         loader.override_global(CARRIER, constants.as_slice(), true).override_global(INTO, &into, true);
-        let mut ebpf = loader.load(INWARD).map_err(refused)?;
+        let count = ends.clients().len() as u32;
+        loader.map_max_entries(PEERS, count.max(1));
+        let mut ebpf = clients::load(&mut loader, INWARD, ends)?;
+        fill(&mut ebpf, PEERS, ends.peers().map(|remote| (remote, 0_u32)))?;
         let mut value = [0; MARK_ROOM];
         value.iter_mut().zip(mark.bytes()).for_each(|(to, from)| *to = from);
         let map = ebpf.map_mut(MARKED).ok_or_else(|| refused("the mark is missing"))?;
         let mut map: Array<&mut MapData, [u8; MARK_ROOM]> = map.try_into().map_err(refused)?;
         map.set(0, value, 0).map_err(refused)?;
-        Loaded { ebpf }.taken()
+        Loaded { ebpf, clients: clients::names(ends) }.taken()
     }
 
     /// Has the kernel take the program.
@@ -130,7 +138,9 @@ impl Loaded {
     /// Takes over what the program in whose place this one stands has counted.
     pub(super) fn inherit(&mut self, former: &Kept) -> Result<(), Error> {
         let map = self.ebpf.map_mut(counts::MAP).ok_or_else(|| refused("the counters are missing"))?;
-        counts::inherit(&mut map.try_into().map_err(refused)?, former)
+        counts::inherit(&mut map.try_into().map_err(refused)?, former)?;
+        let clients = former.clients.as_ref();
+        clients.map_or(Ok(()), |former| clients::inherit(&mut self.ebpf, &self.clients, former))
     }
 
     fn classifier(&self) -> Result<&SchedClassifier, Error> {
@@ -144,10 +154,14 @@ impl Loaded {
     }
 }
 
-fn fill<K: aya::Pod, V: aya::Pod>(ebpf: &mut Ebpf, name: &str, entries: &[(K, V)]) -> Result<(), Error> {
+pub(super) fn fill<K: aya::Pod, V: aya::Pod>(
+    ebpf: &mut Ebpf,
+    name: &str,
+    mut entries: impl Iterator<Item = (K, V)>,
+) -> Result<(), Error> {
     let map = ebpf.map_mut(name).ok_or_else(|| refused("a table is missing"))?;
     let mut map: HashMap<&mut MapData, K, V> = map.try_into().map_err(refused)?;
-    entries.iter().try_for_each(|(key, value)| map.insert(key, value, 0)).map_err(refused)
+    entries.try_for_each(|(key, value)| map.insert(key, value, 0)).map_err(refused)
 }
 
 /// Which program does this, of all that were ever compiled.

@@ -17,11 +17,11 @@ impl Random {
         number ^ number >> 31
     }
 
-    fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit.max(1) as u64) as usize
     }
 
-    fn one_in(&mut self, count: usize) -> bool {
+    pub(crate) fn one_in(&mut self, count: usize) -> bool {
         self.below(count) == 0
     }
 
@@ -178,6 +178,11 @@ impl World {
             six.extend(four.iter().map(|address| pool.embed(*address)));
         }
         World { config, four, six }
+    }
+
+    /// Addresses that mean something to somebody else than a translator.
+    pub(crate) fn of(six: Vec<Ipv6Addr>) -> World {
+        World { six, ..World::new(Config::default()) }
     }
 
     /// Mostly one that means something; else anything, or something near.

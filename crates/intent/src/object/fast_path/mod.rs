@@ -1,3 +1,4 @@
+mod bytes;
 mod ends;
 mod tables;
 
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use straddle_xlat::Config;
 
-pub use ends::Ends;
+pub use ends::{Client, Ends, OWNER, Peers};
 pub use tables::Tables;
 
 /// A program of the kernel's: it translates or carries the plain packets, and leaves the others to whoever serves

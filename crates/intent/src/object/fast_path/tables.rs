@@ -1,12 +1,13 @@
 //! What a translator is told, in the form of `bpf/config.h` and `bpf/tables.h`: numbers as this machine writes them.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use straddle_xlat::eam::{Mapping, Table};
 use straddle_xlat::rfc6052::Prefix;
 use straddle_xlat::{Config, Hairpin, Mode, TrafficClass};
+
+use super::bytes::{Bytes, LENGTHS6, key6, lengths};
 
 /// What the program of the fast path is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -23,9 +24,8 @@ pub struct Tables {
 const PREFIXES: usize = 8;
 /// So many mappings are compared one by one.
 const HANDFUL: usize = 4;
-/// Room for each length that can occur, and to a multiple of 4 bytes.
+/// Room for each length of IPv4 that can occur, and to a multiple of 4 bytes.
 const LENGTHS4: usize = 36;
-const LENGTHS6: usize = 132;
 /// A traffic class that is copied.
 const COPY: u32 = 256;
 /// No IPv6 path is narrower, in bytes (RFC 8200 §5).
@@ -59,24 +59,7 @@ impl Tables {
     }
 }
 
-/// Numbers one behind the other.
-struct Bytes(Vec<u8>);
-
 impl Bytes {
-    fn word(&mut self, number: u32) {
-        self.0.extend(number.to_ne_bytes());
-    }
-
-    fn long(&mut self, number: u64) {
-        self.0.extend(number.to_ne_bytes());
-    }
-
-    /// `struct address6`.
-    fn address(&mut self, bits: u128) {
-        self.long((bits >> 64) as u64);
-        self.long(bits as u64);
-    }
-
     /// `struct prefix`.
     fn prefix(&mut self, prefix: Option<&Prefix>, private_through_well_known: bool) {
         let net = prefix.map(|prefix| prefix.net()).unwrap_or_default();
@@ -98,16 +81,11 @@ impl Bytes {
         self.word(padding(&Mapping { v6: *v6, v4: *v4 }));
         self.word(0);
     }
-
-    /// An array's elements.
-    fn array<const N: usize>(self) -> [u8; N] {
-        self.0.try_into().unwrap_or([0; N])
-    }
 }
 
 /// `struct config`, member by member.
 fn constants(config: &Config) -> Vec<u8> {
-    let mut bytes = Bytes(Vec::new());
+    let mut bytes = Bytes::default();
     let siit = config.mode == Mode::Siit;
     let wide = config.mtu6.max(MIN_MTU6);
     let class = match config.traffic_class {
@@ -169,20 +147,13 @@ fn prefixes_first(config: &Config) -> bool {
     })
 }
 
-/// How many lengths occur, and which, the longest first.
-fn lengths<const N: usize>(all: impl Iterator<Item = u8>) -> (usize, [u8; N]) {
-    let set: BTreeSet<u8> = all.collect();
-    let mut descending = set.iter().rev().copied();
-    (set.len(), std::array::from_fn(|_| descending.next().unwrap_or_default()))
-}
-
 /// By how many bits the IPv6 suffix is longer.
 fn padding(mapping: &Mapping) -> u32 {
     (96 + u32::from(mapping.v4.prefix_len())).saturating_sub(mapping.v6.prefix_len().into())
 }
 
 fn entry4(mapping: &Mapping) -> ([u8; 8], [u8; 24]) {
-    let (mut key, mut value) = (Bytes(Vec::new()), Bytes(Vec::new()));
+    let (mut key, mut value) = (Bytes::default(), Bytes::default());
     key.word(mapping.v4.network().to_bits());
     key.word(mapping.v4.prefix_len().into());
     value.address(mapping.v6.network().to_bits());
@@ -191,12 +162,10 @@ fn entry4(mapping: &Mapping) -> ([u8; 8], [u8; 24]) {
 }
 
 fn entry6(mapping: &Mapping) -> ([u8; 24], [u8; 8]) {
-    let (mut key, mut value) = (Bytes(Vec::new()), Bytes(Vec::new()));
-    key.address(mapping.v6.network().to_bits());
-    key.long(mapping.v6.prefix_len().into());
+    let mut value = Bytes::default();
     value.word(mapping.v4.network().to_bits());
     value.word(padding(mapping));
-    (key.array(), value.array())
+    (key6(&mapping.v6), value.array())
 }
 
 #[cfg(test)]
@@ -219,15 +188,6 @@ mod tests {
         assert_eq!((key[4], value[16]), (24, 0));
         let (key, value) = entry6(&table(&[("2001:db8::/96", "192.0.2.0/24")]).eam.mappings()[0]);
         assert_eq!((key[16], value[4]), (96, 24));
-    }
-
-    #[test]
-    fn lengths_that_occur_stand_in_order() {
-        let check = |all: &[u8], count: usize, expected: [u8; 4]| {
-            assert_eq!(lengths(all.iter().copied()), (count, expected));
-        };
-        check(&[], 0, [0; 4]);
-        check(&[24, 32, 0, 24], 3, [32, 24, 0, 0]);
     }
 
     #[test]

@@ -6,12 +6,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::Ipv6Net;
 use straddle_encap::Kind;
 
-use crate::model::{Endpoint4, Model, Tunnel6};
+use crate::model::{Endpoint4, FastChoice, Model, Tunnel6};
 use crate::object::{
-    Chain, Filter, FilterRule, Link, LinkKind, MAIN, Match, Object, Origin, Route, SysctlKey, Verdict, Wanted,
+    Chain, Filter, FilterRule, Link, LinkKind, MAIN, Match, Object, Origin, Peers, Route, SysctlKey, Verdict,
+    Wanted,
 };
 use crate::plan::translate::{address, devices, forwarding6, object, route, sysctl};
-use crate::plan::{Awaited, Backend, Bridge, Facts, Make, Plan, Slow, Via, carrier, forces};
+use crate::plan::{Awaited, Backend, Bridge, Facts, Make, Plan, Via, carrier, forces};
 
 use super::{Carrier, Mtu, bridge, clamps, hearing, here, mtu, neighbours, owned, rule, there, updates};
 
@@ -32,6 +33,8 @@ pub(super) fn add(plan: &mut Plan, model: &Model, served: &[&Tunnel6], facts: &F
     let Some(first) = served.first() else { return };
     let Some(local) = here(&first.server, facts) else { return };
     let backend = Backend::choose(model, &plan.host, Kind::Sit, facts.offers);
+    let choice = carrier::choice(model, &plan.host);
+    let slow = (backend.make == Make::Tun).then(|| carrier::slow(choice, facts.offers));
     let (mut clients, mut bridges) = (Vec::new(), Vec::new());
     let mut taken: HashMap<Ipv4Addr, &str> = served.iter().filter_map(|tunnel| fixed(tunnel)).collect();
     for tunnel in served {
@@ -42,6 +45,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, served: &[&Tunnel6], facts: &F
             Some(remote) => {
                 let mtu = mtu(&tunnel.server, &tunnel.client, facts);
                 let carrier = self::carrier(tunnel, &backend, (local, remote), mtu);
+                let carrier = Carrier { slow: slow.clone(), ..carrier };
                 bridges.push(bridge(tunnel, part(tunnel), Via::Carrier(carrier.clone())));
                 clients.push(Client { tunnel, carrier });
             }
@@ -57,6 +61,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, served: &[&Tunnel6], facts: &F
         }
         plan.wanted.push(object(Object::Filter(rules)));
         links(&mut plan.wanted, &clients, &widest, backend.make);
+        fast(&mut plan.wanted, choice, &clients, facts);
         forwarding(&mut plan.wanted, &clients, uplink, facts);
         reached(&mut plan.wanted, &clients);
     }
@@ -90,14 +95,18 @@ fn carrier(tunnel: &Tunnel6, backend: &Backend, ends: (Ipv4Addr, Ipv4Addr), mtu:
         inner6: Some(tunnel.server6()),
         owned: tunnel.owned(),
         uplink: tunnel.server.uplink.clone(),
-        slow: (backend.make == Make::Tun).then(shared),
+        slow: None,
     }
 }
 
-/// One program knows one peer.
-fn shared() -> Slow {
-    let why = Some("the tunnels to all clients share a device".to_string());
-    Slow { outward: why.clone(), inward: why }
+/// The kernel's programs, which know all clients.
+fn fast(wanted: &mut Vec<Wanted>, choice: FastChoice, clients: &[Client<'_>], facts: &Facts<'_>) {
+    let Some(first) = clients.first() else { return };
+    let told = clients.iter().filter_map(|Client { carrier, .. }| {
+        let IpAddr::V4(remote) = carrier.remote else { return None };
+        Some(crate::object::Client { remote, mtu: carrier.mtu.value, owned: carrier.owned.clone() })
+    });
+    carrier::programs(wanted, choice, &first.carrier, Peers::Clients(told.collect()), facts);
 }
 
 /// An endpoint that the file gives, and whose it is: nobody else can tell it.
