@@ -329,7 +329,10 @@ impl Worker {
                 reset(target);
             }
         }
-        connection.purpose.tally.ended(reason);
+        let tally = connection.purpose.tally.clone();
+        // Whoever reads of the end may count on the descriptors.
+        drop(connection);
+        tally.ended(reason);
         self.count_load();
         if reason == Reason::NoDescriptor {
             self.pause();
