@@ -110,6 +110,16 @@ fn packets_go_past_the_device_while_somebody_watches() -> Result<(), LabError> {
         assert!(pings_go(&world, &gate)?);
         flow.goes_on("directly again")?;
         assert_eq!(gate.json("status")?["well"], true);
+
+        // Other tables are other programs, with what the former have counted, and vouched for as they were.
+        let former = counted(&gate)?;
+        Straddle::within(world.directory(), exe(), &(text.clone() + "traffic-class = 0xb8\n"))?;
+        gate.up()?;
+        assert_ne!(past(&world.gate), before);
+        assert!(counted(&gate)?.0 >= former.0);
+        wait::until("packets to go directly by them", LIMIT, || {
+            pings_go(&world, &gate).ok().filter(|go| *go)
+        })?;
         again.stop(LIMIT)?;
         flow.goes_on("after a good end")?;
         assert!(!pings_go(&world, &gate)?, "nobody watches");
