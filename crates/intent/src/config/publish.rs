@@ -116,7 +116,7 @@ fn ports(word: &str) -> Result<Ports, Complaint> {
     let outer = self::range(range.trim(), word)?;
     let (target, first) = match inner {
         None => (None, *outer.start()),
-        Some(inner) => to(inner, *outer.start(), word)?,
+        Some(inner) => to(inner, &outer, word)?,
     };
     let more = outer.end() - outer.start();
     if first.checked_add(more).is_none() {
@@ -153,21 +153,51 @@ fn port(text: &str, word: &str) -> Result<u16, Complaint> {
 }
 
 /// What stands behind the arrow: a port, an address, or both.
-fn to(inner: &str, same: u16, word: &str) -> Result<(Option<Ipv4Addr>, u16), Complaint> {
+fn to(inner: &str, outer: &RangeInclusive<u16>, word: &str) -> Result<(Option<Ipv4Addr>, u16), Complaint> {
+    let server = |text: &str| match Ipv4Addr::from_str(text) {
+        Ok(address) => host4(address),
+        Err(_) => complain(format!("`{text}` is not an IPv4 address"), EXAMPLE),
+    };
     if let Ok(address) = Ipv4Addr::from_str(inner) {
-        return Ok((Some(host4(address)?), same));
+        return Ok((Some(host4(address)?), *outer.start()));
     }
-    match inner.split_once(':') {
-        Some((address, port)) => match Ipv4Addr::from_str(address) {
-            Ok(address) => Ok((Some(host4(address)?), self::port(port, word)?)),
-            Err(_) => complain(format!("`{address}` is not an IPv4 address"), EXAMPLE),
-        },
-        None if inner.contains('-') => complain(
-            format!("`{inner}` is a range: the first port is enough"),
-            format!("write -> {}: the others follow", inner.split('-').next().unwrap_or_default()),
-        ),
-        None => Ok((None, port(inner, word)?)),
+    if inner.matches(':').count() > 1 {
+        return complain(
+            format!("`{inner}` is not an IPv4 address: a carrier of this recipe has no other"),
+            "write the server's IPv4 address, or use [[relay]], which leads to IPv6",
+        );
     }
+    let (target, ports) = match inner.split_once(':') {
+        Some((address, ports)) => (Some(server(address)?), ports),
+        None => (None, inner),
+    };
+    match ports.split_once('-') {
+        Some(_) => {
+            complain_of_range(range(ports, word)?, outer, inner.strip_suffix(ports).unwrap_or_default())
+        }
+        None => Ok((target, port(ports, word)?)),
+    }
+}
+
+/// The server's ports follow the first one, so no range is written there.
+fn complain_of_range<T>(
+    inner: RangeInclusive<u16>,
+    outer: &RangeInclusive<u16>,
+    server: &str,
+) -> Result<T, Complaint> {
+    let (first, last) = (*inner.start(), *inner.end());
+    let (theirs, ours) = (inner.len(), outer.len());
+    if theirs == ours {
+        return complain(
+            format!("`{first}-{last}` is a range: the first port is enough"),
+            format!("write -> {server}{first}: the others follow"),
+        );
+    }
+    let port = |count: usize| if count == 1 { "1 port".to_string() } else { format!("{count} ports") };
+    complain(
+        format!("{} can't lead to `{first}-{last}`, which has {}", port(ours), port(theirs)),
+        format!("write the first port alone, -> {server}{first}, and as many before the arrow as are meant"),
+    )
 }
 
 fn endpoint(word: &str) -> Result<EndpointWord, Complaint> {

@@ -126,6 +126,12 @@ impl Share {
 }
 
 impl Forwarding {
+    /// The ports of the public address, as the file writes them.
+    fn outside(&self) -> String {
+        let (word, first, last) = (self.transport.word(), self.outer.start(), self.outer.end());
+        if first == last { format!("{word}/{first}") } else { format!("{word}/{first}-{last}") }
+    }
+
     /// The server's ports.
     pub fn inners(&self) -> RangeInclusive<u16> {
         // The reader has seen to it that they end below 65536.
@@ -360,23 +366,40 @@ fn lent_already(config: &Config, entry: &config::Publish, found: &mut Vec<Diagno
     }
 }
 
+/// The lines whose ports another publish of the address has.
+fn published_already(
+    (lines, mine): (&[Spanned<config::Ports>], &[Forwarding]),
+    (other, theirs): (&str, &[Forwarding]),
+    found: &mut Vec<Diagnostic>,
+) {
+    for Spanned { value, span } in lines {
+        let is_it = |one: &&Forwarding| (one.transport, &one.outer) == (value.transport, &value.outer);
+        let mine = mine.iter().find(is_it);
+        if let Some(theirs) = mine.and_then(|mine| theirs.iter().find(|theirs| overlap(mine, theirs))) {
+            let message = format!("{other} publishes {} already", theirs.outside());
+            found.push(Diagnostic::new(span.clone(), message, "give each home ports of its own"));
+        }
+    }
+}
+
 /// What two publishes can't have in common.
 fn beside(publish: &Publish, other: &Publish, entry: &config::Publish, found: &mut Vec<Diagnostic>) {
     let span = entry.address.as_ref().map_or(entry.span.clone(), |address| address.span.clone());
-    let mut add = |message: String, help: &str| found.push(Diagnostic::new(span.clone(), message, help));
     let hosts = |publish: &Publish| (publish.from.host.clone(), publish.to.host.clone());
+    if publish.address == other.address
+        && hosts(publish) != hosts(other)
+        && let (Share::Ports(mine), Share::Ports(theirs)) = (&publish.share, &other.share)
+    {
+        published_already((&entry.ports, mine), (&other.name, theirs), found);
+    }
+    let mut add = |message: String, help: &str| found.push(Diagnostic::new(span.clone(), message, help));
     if publish.address == other.address {
         match (&publish.share, &other.share) {
             _ if hosts(publish) == hosts(other) => add(
                 format!("{} has a carrier between these hosts already", other.name),
                 "list all ports in one entry: ports = [\"tcp/443 -> 192.168.1.210\", \"tcp/8443 -> 192.168.1.211:443\"]",
             ),
-            (Share::Ports(mine), Share::Ports(theirs)) => {
-                if mine.iter().any(|one| theirs.iter().any(|two| overlap(one, two))) {
-                    let message = format!("{} publishes one of these ports already", other.name);
-                    add(message, "give each home ports of its own");
-                }
-            }
+            (Share::Ports(_), Share::Ports(_)) => {}
             (Share::Whole(_), _) | (_, Share::Whole(_)) => add(
                 format!("`{}` can't be published as a whole and once more", publish.address),
                 "add `ports` to both entries, or delete one of the two",

@@ -216,10 +216,9 @@ impl Outbox {
         let mut next = 0;
         while next < self.groups.len() {
             let Some(rest) = self.messages.get_mut(next..self.groups.len()) else { return };
-            let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
             // SAFETY: every message in `rest` was addressed above; what it points to lives in `self`, in `name`
             // and in what the caller holds, all of which outlive this call.
-            let taken = unsafe { mmsg::send(way.socket.as_fd(), rest, flags) }.map_err(number);
+            let taken = unsafe { mmsg::send(way.socket.as_fd(), rest, FLAGS) }.map_err(number);
             let groups = self.groups.get(next..).unwrap_or_default();
             match taken {
                 Ok(taken) => {
@@ -257,13 +256,18 @@ impl Outbox {
                 std::slice::from_raw_parts(part.iov_base.cast::<u8>(), part.iov_len)
             });
         }
+        let name = way.to.map(|ends| name_of(ends.client));
+        let mut control = Control::EMPTY;
+        let length = write_controls(&mut control, None, way.to.and_then(|ends| ends.own));
         for datagram in whole.chunks(group.size.max(1)) {
-            let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
-            let done = match way.to {
-                Some(ends) => rustix::net::sendto(way.socket, datagram, flags, &ends.client),
-                None => rustix::net::send(way.socket, datagram, flags),
-            };
-            match done {
+            let mut part =
+                libc::iovec { iov_base: datagram.as_ptr().cast_mut().cast(), iov_len: datagram.len() };
+            let mut message = blank();
+            write_name(&mut message.msg_hdr, name.as_ref());
+            (message.msg_hdr.msg_iov, message.msg_hdr.msg_iovlen) = (&raw mut part, 1);
+            control.tell(&mut message.msg_hdr, length);
+            // SAFETY: what the message points to are `name`, `part`, `control` and `whole`, which live until then.
+            match unsafe { mmsg::send(way.socket.as_fd(), std::slice::from_mut(&mut message), FLAGS) } {
                 Ok(_) => {
                     sent.datagrams += 1;
                     sent.bytes += datagram.len() - way.head.len();
@@ -285,10 +289,7 @@ impl Outbox {
             return;
         };
         let header = &mut message.msg_hdr;
-        (header.msg_name, header.msg_namelen) = match name {
-            Some((storage, length)) => (std::ptr::from_ref(storage).cast_mut().cast(), *length),
-            None => (std::ptr::null_mut(), 0),
-        };
+        write_name(header, name);
         let parts = self.parts.get_mut(group.part..group.part + group.parts).unwrap_or_default();
         header.msg_iov = parts.as_mut_ptr();
         header.msg_iovlen = parts.len();
@@ -307,6 +308,16 @@ impl Group {
             && self.datagrams < SEGMENTS
             && self.bytes + size <= LARGEST
     }
+}
+
+const FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+
+/// Whom a message is for; of a connected socket, nobody else.
+fn write_name(header: &mut libc::msghdr, name: Option<&(libc::sockaddr_storage, libc::socklen_t)>) {
+    (header.msg_name, header.msg_namelen) = match name {
+        Some((storage, length)) => (std::ptr::from_ref(storage).cast_mut().cast(), *length),
+        None => (std::ptr::null_mut(), 0),
+    };
 }
 
 /// What a control message tells.
@@ -370,4 +381,33 @@ fn write_controls(control: &mut Control, segment: Option<u16>, own: Option<IpAdd
 
 fn number(error: std::io::Error) -> Errno {
     Errno::from_io_error(&error).unwrap_or(Errno::INVAL)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    /// Where a path takes no super-datagrams, answers still come from the address that was asked.
+    #[test]
+    fn datagrams_by_themselves_keep_their_source() {
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let listener = OwnedFd::from(UdpSocket::bind("0.0.0.0:0").unwrap());
+        let own = "127.0.0.9".parse().unwrap();
+        let ends = Ends { client: client.local_addr().unwrap(), own: Some(own) };
+        let mut outbox = Outbox::new();
+        for datagram in [&b"one"[..], b"two", b"3"] {
+            outbox.pack(&[], datagram, true);
+        }
+        let mut sent = Sent::default();
+        let group = outbox.groups[0];
+        outbox.one_by_one(group, Way { socket: &listener, to: Some(ends), head: &[] }, &mut sent);
+        assert_eq!(sent, Sent { datagrams: 3, bytes: 7, ..Sent::default() });
+        let mut room = [0; 8];
+        for datagram in [&b"one"[..], b"two", b"3"] {
+            let (length, from) = client.recv_from(&mut room).unwrap();
+            assert_eq!((&room[..length], from.ip()), (datagram, own));
+        }
+    }
 }

@@ -100,6 +100,8 @@ impl Dial {
     fn attempt(&self, address: SocketAddr) -> Result<(OwnedFd, bool), Errno> {
         let socket = open_for(address.ip(), SocketType::STREAM, self.budget)?;
         sockopt::set_tcp_nodelay(&socket, true)?;
+        // An urgent byte stays where it is among the others (RFC 6093 §4).
+        sockopt::set_socket_oobinline(&socket, true)?;
         if let Some(from) = self.from {
             come_from(&socket, from)?;
         }

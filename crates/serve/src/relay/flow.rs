@@ -55,6 +55,8 @@ pub(super) struct Flow {
     held: usize,
     source: Source,
     bulk: bool,
+    /// TCP's urgent data has come, at which splice(2) stands still: from here on, bytes are copied.
+    pub(super) urgent: bool,
     /// Its sockets' queues have their limits.
     limited: bool,
     pub(super) readable: bool,
@@ -85,6 +87,7 @@ impl Flow {
             held: 0,
             source: Source::Open,
             bulk: false,
+            urgent: false,
             limited: false,
             readable: false,
             writable: true,
@@ -148,7 +151,7 @@ impl Flow {
             self.source = Source::Told;
         } else if !self.readable || !self.writable {
             return Ok(Some(Stands::Waits));
-        } else if self.bulk {
+        } else if self.bulk && !self.urgent {
             if !self.limited {
                 queues::limit(source, sink);
                 self.limited = true;
@@ -186,7 +189,8 @@ impl Flow {
         };
         let pipe = self.pipe.insert(pipe);
         match splice(source, None, &pipe.writer, None, PIECE, MOVE) {
-            Ok(0) => self.source = Source::Ended,
+            // The end, or urgent data that was not told of yet: copying finds out.
+            Ok(0) => self.bulk = false,
             Ok(count) => self.held = count,
             Err(Errno::AGAIN) => {
                 self.readable = false;
@@ -219,8 +223,8 @@ impl Flow {
             Err(errno) => return Err((Side::Source, errno)),
         };
         self.bulk = count >= LARGE;
-        // A short read has emptied the socket: what comes later is told.
-        self.readable = count == means.room.len() || self.ending || self.bulk;
+        // A short read has emptied the socket, or ends where urgent data begins: what comes later is told.
+        self.readable = count == means.room.len() || self.ending || self.bulk || self.urgent;
         let piece = means.room.get(..count).unwrap_or_default();
         let taken = match send(sink, piece, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
             Ok(taken) => taken,
@@ -229,7 +233,10 @@ impl Flow {
         };
         let rest = piece.get(taken..).unwrap_or_default();
         if !rest.is_empty() {
-            let pipe = means.pipes.take().map_err(|errno| (Side::Own, errno))?;
+            let pipe = match self.pipe.take() {
+                Some(pipe) => pipe,
+                None => means.pipes.take().map_err(|errno| (Side::Own, errno))?,
+            };
             // An empty pipe takes 64 KB in the worst case, and that is all the room there is.
             self.held = rustix::io::write(&pipe.writer, rest).map_err(|errno| (Side::Own, errno))?;
             self.pipe = Some(pipe);

@@ -57,8 +57,9 @@ impl Listener {
 fn stream(address: SocketAddr, budget: Budget) -> Result<OwnedFd, Errno> {
     let socket = open(address, SocketType::STREAM, budget)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
-    // Connections inherit it.
+    // Connections inherit both.
     sockopt::set_tcp_nodelay(&socket, true)?;
+    sockopt::set_socket_oobinline(&socket, true)?;
     bind(&socket, &address)?;
     listen(&socket, BACKLOG)?;
     Ok(socket)

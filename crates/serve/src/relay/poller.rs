@@ -63,6 +63,8 @@ pub(super) struct Ready {
     pub(super) writable: bool,
     /// The other side has closed its direction.
     pub(super) ending: bool,
+    /// There is urgent data of TCP.
+    pub(super) urgent: bool,
 }
 
 /// When to be told of a socket.
@@ -83,11 +85,14 @@ impl Interest {
         match self {
             Interest::Shared => EventFlags::IN | EventFlags::EXCLUSIVE,
             Interest::Readable => EventFlags::IN,
-            Interest::Arrivals => EventFlags::IN | EventFlags::RDHUP | EventFlags::ET,
-            Interest::Everything => EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET,
+            Interest::Arrivals => ARRIVALS,
+            Interest::Everything => ARRIVALS | EventFlags::OUT,
         }
     }
 }
+
+const ARRIVALS: EventFlags =
+    EventFlags::IN.union(EventFlags::PRI).union(EventFlags::RDHUP).union(EventFlags::ET);
 
 /// An epoll of one loop.
 pub(super) struct Poller {
@@ -135,6 +140,7 @@ impl Poller {
                 readable: over || flags.intersects(EventFlags::IN | EventFlags::RDHUP),
                 writable: over || flags.contains(EventFlags::OUT),
                 ending: over || flags.contains(EventFlags::RDHUP),
+                urgent: flags.contains(EventFlags::PRI),
             };
             (Token::unpack(data.u64()), ready)
         }));

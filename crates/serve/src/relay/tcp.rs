@@ -223,6 +223,7 @@ impl Worker {
         let Connection { there, back, .. } = connection;
         there.readable |= ready.readable;
         there.ending |= ready.ending;
+        there.urgent |= ready.urgent;
         back.writable |= ready.writable;
         match connection.stage {
             Stage::Header => self.read_header(id),
@@ -236,6 +237,7 @@ impl Worker {
         let Connection { there, back, .. } = connection;
         back.readable |= ready.readable;
         back.ending |= ready.ending;
+        back.urgent |= ready.urgent;
         there.writable |= ready.writable;
         match &mut connection.stage {
             Stage::Header | Stage::Name => {}
@@ -327,7 +329,10 @@ impl Worker {
                 reset(target);
             }
         }
-        connection.purpose.tally.ended(reason);
+        let tally = connection.purpose.tally.clone();
+        // Whoever reads of the end may count on the descriptors.
+        drop(connection);
+        tally.ended(reason);
         self.count_load();
         if reason == Reason::NoDescriptor {
             self.pause();

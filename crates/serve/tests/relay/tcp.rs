@@ -4,6 +4,7 @@ use std::os::fd::AsRawFd as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::net::{SendFlags, send};
 use straddle_serve::relay::{Alert, Limit, Protocol, Reason, Rules, Serving, Target};
 
 use super::{LIMIT, LOOPBACK, SEEN, World, abort, accepted, free, is_reset, server, turn, wait_until};
@@ -31,6 +32,35 @@ pub(super) fn both_directions_close_by_themselves() {
     let counted = world.counted();
     assert_eq!((counted.accepted, counted.open), (1, 0));
     assert_eq!((counted.to_target.bytes, counted.to_client.bytes), (8, 3_000_000));
+}
+
+/// splice(2) does not pass urgent data, nor does it tell it from the end.
+#[test]
+fn urgent_data_stays_in_its_place() {
+    let _turn = turn();
+    let (server, target) = server();
+    let world = World::tcp(target, Rules::default());
+    for (before, after) in [(3, 3), (300_000, 100), (300_000, 300_000), (3, 300_000)] {
+        for ended in [true, false] {
+            let mut client = world.connect();
+            let mut served = accepted(&server);
+            let mut got = vec![0; before + 1 + after];
+            thread::scope(|scope| {
+                // Not all of it need fit into what lies between.
+                scope.spawn(|| {
+                    client.write_all(&vec![1; before]).unwrap();
+                    assert_eq!(send(&client, &[2], SendFlags::OOB), Ok(1));
+                    client.write_all(&vec![3; after]).unwrap();
+                    if ended {
+                        client.shutdown(Shutdown::Write).unwrap();
+                    }
+                });
+                served.read_exact(&mut got).unwrap();
+            });
+            let expected = [vec![1; before], vec![2], vec![3; after]].concat();
+            assert!(got == expected, "{before} and {after} bytes");
+        }
+    }
 }
 
 #[test]
