@@ -2,6 +2,7 @@
 /* What both ends of a carrier share: what they are told, what they count, and what they need of the kernel. */
 #pragma once
 
+#include "host.h"
 #include "lengths.h"
 #include "traffic.h"
 
@@ -94,50 +95,12 @@ enum {
 };
 /* Offsets count from the IP header, whatever the device has before it. */
 enum { BPF_HDR_START_NET = 1 };
-/* XFRM_POLICY_IN, XFRM_POLICY_OUT (linux/xfrm.h). */
-enum { POLICY_IN = 0, POLICY_OUT = 1, POLICIES = 6 };
-
 static long (*bpf_skb_store_bytes)(struct __sk_buff *skb, __u32 at, const void *from, __u32 length,
 				   __u64 flags) = (void *)9;
 static long (*bpf_skb_change_head)(struct __sk_buff *skb, __u32 length, __u64 flags) = (void *)43;
 static long (*bpf_skb_adjust_room)(struct __sk_buff *skb, int difference, __u32 mode, __u64 flags) = (void *)50;
 static long (*bpf_skb_load_bytes_relative)(const void *skb, __u32 at, void *to, __u32 length,
 					   __u32 start) = (void *)68;
-
-static __u64 (*bpf_jiffies64)(void) = (void *)118;
-
-/* The way to how many IPsec policies the namespace has. */
-struct netns_xfrm {
-	unsigned int policy_count[POLICIES];
-} __attribute__((preserve_access_index));
-struct net {
-	struct netns_xfrm xfrm;
-} __attribute__((preserve_access_index));
-typedef struct {
-	struct net *net;
-} __attribute__((preserve_access_index)) possible_net_t;
-struct net_device {
-	possible_net_t nd_net;
-} __attribute__((preserve_access_index));
-struct sk_buff___dev {
-	struct net_device *dev;
-} __attribute__((preserve_access_index));
-
-/* Whether the host has IPsec policies of this direction: a program's packets pass none. */
-INLINE bool has_policies(struct __sk_buff *skb, int direction)
-{
-	struct sk_buff___dev *kernel = (void *)skb;
-	struct net_device *dev = 0;
-	struct net *net = 0;
-	unsigned int count[POLICIES] = {};
-	/* A kernel without IPsec has no such field (BPF_FIELD_EXISTS). */
-	if (!__builtin_preserve_field_info(net->xfrm.policy_count, 2))
-		return false;
-	bpf_probe_read_kernel(&dev, sizeof(dev), __builtin_preserve_access_index(&kernel->dev));
-	bpf_probe_read_kernel(&net, sizeof(net), __builtin_preserve_access_index(&dev->nd_net.net));
-	bpf_probe_read_kernel(count, sizeof(count), __builtin_preserve_access_index(&net->xfrm.policy_count));
-	return count[direction] != 0;
-}
 
 /* What is known of this tick. */
 INLINE struct asked *ask(struct __sk_buff *skb, int direction)
@@ -147,7 +110,7 @@ INLINE struct asked *ask(struct __sk_buff *skb, int direction)
 	__u64 tick = bpf_jiffies64();
 	if (asked && asked->tick != tick) {
 		asked->tick = tick;
-		asked->policies = has_policies(skb, direction);
+		asked->policies = has_policies(namespace(device(skb)), 1 << direction);
 		asked->ifindex = 0;
 	}
 	return asked;

@@ -9,6 +9,7 @@
 enum slow {
 #define SLOW(name) SLOW_##name,
 #include "slow.h"
+#include "slow_direct.h"
 #undef SLOW
 	SLOW_REASONS,
 };

@@ -15,9 +15,11 @@ struct transport {
 	__u8 header, super_header;
 	/* The checksum's sum of the pseudo-header alone stands there: the device is to finish it. */
 	bool partial;
-	/* Numbers of ICMP messages. */
-	__u8 kind;
+	/* Numbers of ICMP messages; TCP's flags. */
+	__u8 kind, flags;
 	__u16 checksum;
+	/* TCP's and UDP's, as they stand on the wire. */
+	__u16 ports[2];
 };
 
 /* A pointer out of the context. Written so, the compiler can't cut it to the 32 bits that the field has,
@@ -118,11 +120,16 @@ INLINE int transport(struct __sk_buff *skb, struct transport *found)
 	if (!start)
 		return SLOW_SHAPE;
 	found->kind = start[0];
+	if (found->protocol == TCP || found->protocol == UDP) {
+		found->ports[0] = ((__u16 *)start)[0];
+		found->ports[1] = ((__u16 *)start)[1];
+	}
 	if (found->protocol == TCP) {
 		start = header(skb, found->at, 20);
 		if (!start)
 			return SLOW_SHAPE;
 		found->super_header = (start[12] >> 4) * 4;
+		found->flags = start[13];
 		if (skb->gso_size && (found->super_header < 20 || found->super_header > found->length))
 			return SLOW_SHAPE;
 		found->checksum = *(__u16 *)(start + 16);
@@ -173,13 +180,4 @@ INLINE bool put(struct __sk_buff *skb, __u32 at, const struct transport *found, 
 		*(__u16 *)(start + 2) = checksum;
 	}
 	return true;
-}
-
-/* The translated packet comes in by the device that it was sent into, as if the slow path had written it. */
-INLINE int comes_in(struct __sk_buff *skb)
-{
-	skb->mark = 0;
-	/* A stale time of departure would hold it up in the next queue. */
-	skb->tstamp = 0;
-	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
 }

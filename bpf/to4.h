@@ -31,20 +31,33 @@ INLINE int to4_addresses(const struct ipv6 *old, struct ipv4 *new)
 	return SLOW_REASONS;
 }
 
-INLINE int to4_plan(struct __sk_buff *skb, struct ipv6 *old, struct ipv4 *new, struct transport *found)
+/* What becomes of a packet. */
+struct plan4 {
+	struct ipv6 old;
+	struct ipv4 new;
+	struct transport found;
+	/* Whether the tables have both addresses. */
+	bool mapped;
+};
+
+/* Plans a translation that takes so many hops; the reason where the packet is not plain. Nothing is written. */
+INLINE int plan_to4(struct __sk_buff *skb, __u8 hops, struct plan4 *plan)
 {
-	struct ipv6 *head = header(skb, 0, sizeof(*head));
+	struct ipv6 *old = &plan->old, *head = header(skb, 0, sizeof(*head));
+	struct ipv4 *new = &plan->new;
+	struct transport *found = &plan->found;
 	if (!head)
 		return SLOW_SHAPE;
 	*old = *head;
 	__u32 length = BE16(old->payload_len);
 	if (sizeof(*old) + length + BEFORE != skb->len)
 		return SLOW_SHAPE;
-	if (old->hop_limit <= 1)
+	if (old->hop_limit <= hops)
 		return SLOW_HOPS;
 	int slow = to4_addresses(old, new);
 	if (slow != SLOW_REASONS)
 		return slow;
+	plan->mapped = true;
 	found->at = sizeof(*old);
 	found->length = length;
 	found->protocol = old->next_header;
@@ -71,7 +84,7 @@ INLINE int to4_plan(struct __sk_buff *skb, struct ipv6 *old, struct ipv4 *new, s
 	new->total_len = BE16(sizeof(*new) + length);
 	new->id = 0;
 	new->fragment = packet > ALWAYS_FITS ? BE16(DONT_FRAGMENT) : 0;
-	new->ttl = old->hop_limit - 1;
+	new->ttl = old->hop_limit - hops;
 	new->protocol = found->protocol == ICMPV6 ? ICMP : found->protocol;
 	new->checksum = 0;
 	return SLOW_REASONS;
@@ -86,38 +99,34 @@ INLINE void seal(struct ipv4 *new)
 	new->checksum = ~fold(sum);
 }
 
-INLINE int translate_to4(struct __sk_buff *skb, struct counts *counts)
+/* Translates as planned: SLOW_REASONS once that is done; the reason where nothing was done, below zero where the packet
+   can't be left alone any more. */
+INLINE int write_to4(struct __sk_buff *skb, struct counts *counts, struct plan4 *plan)
 {
-	struct ipv6 old;
-	struct ipv4 new;
-	struct transport found = {};
-	int slow = to4_plan(skb, &old, &new, &found);
-	if (slow != SLOW_REASONS)
-		return slow;
-	__u64 sum = sum6(old.source, old.destination);
+	__u64 sum = sum6(plan->old.source, plan->old.destination);
 	__u8 kind = 0;
 	__u16 checksum;
-	if (found.protocol == ICMPV6) {
-		kind = found.kind == 128 ? 8 : 0;
-		sum += BE16(ICMPV6) + (__u64)BE32(found.length);
-		checksum = update(found.checksum, fold(sum + BE16(found.kind << 8)), BE16(kind << 8));
+	if (plan->found.protocol == ICMPV6) {
+		kind = plan->found.kind == 128 ? 8 : 0;
+		sum += BE16(ICMPV6) + (__u64)BE32(plan->found.length);
+		checksum = update(plan->found.checksum, fold(sum + BE16(plan->found.kind << 8)), BE16(kind << 8));
 	} else {
-		checksum = readdressed(&found, sum, sum4(new.source, new.destination));
+		checksum = readdressed(&plan->found, sum, sum4(plan->new.source, plan->new.destination));
 	}
 	__u32 packets = skb->gso_segs;
 	if (bpf_skb_change_proto(skb, BE16(ETH_P_IP), 0))
 		return SLOW_REFUSED;
-	if (!new.fragment)
-		new.id = identification(counts, bpf_get_smp_processor_id());
-	seal(&new);
+	if (!plan->new.fragment)
+		plan->new.id = identification(counts, bpf_get_smp_processor_id());
+	seal(&plan->new);
 	struct ipv4 *head = bytes(skb, 0, sizeof(*head));
 	if (!head)
 		goto lost;
-	*head = new;
-	if (!put(skb, sizeof(*head), &found, kind, checksum))
+	*head = plan->new;
+	if (!put(skb, sizeof(*head), &plan->found, kind, checksum))
 		goto lost;
-	count(&counts->to4, packets, sizeof(*head) + found.length);
-	return -comes_in(skb);
+	count(&counts->to4, packets, sizeof(*head) + plan->found.length);
+	return SLOW_REASONS;
 lost:
 	counts->lost++;
 	return -TC_ACT_SHOT;

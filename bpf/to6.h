@@ -4,9 +4,21 @@
 
 #include "packet.h"
 
-INLINE int to6_plan(struct __sk_buff *skb, struct ipv4 *old, struct ipv6 *new, struct transport *found)
+/* What becomes of a packet. */
+struct plan6 {
+	struct ipv4 old;
+	struct ipv6 new;
+	struct transport found;
+	/* Whether the tables have both addresses. */
+	bool mapped;
+};
+
+/* Plans a translation that takes so many hops; the reason where the packet is not plain. Nothing is written. */
+INLINE int plan_to6(struct __sk_buff *skb, __u8 hops, struct plan6 *plan)
 {
-	struct ipv4 *head = header(skb, 0, sizeof(*head));
+	struct ipv4 *old = &plan->old, *head = header(skb, 0, sizeof(*head));
+	struct ipv6 *new = &plan->new;
+	struct transport *found = &plan->found;
 	if (!head)
 		return SLOW_SHAPE;
 	*old = *head;
@@ -23,7 +35,7 @@ INLINE int to6_plan(struct __sk_buff *skb, struct ipv4 *old, struct ipv6 *new, s
 		return SLOW_SHAPE;
 	if (old->fragment & BE16(MORE_OR_OFFSET))
 		return SLOW_FRAGMENT;
-	if (old->ttl <= 1)
+	if (old->ttl <= hops)
 		return SLOW_HOPS;
 	__u32 source4 = BE32(old->source), destination4 = BE32(old->destination);
 	if (!legal4(source4) || !legal4(destination4) || (CONFIG.has_own4 && destination4 == CONFIG.own4))
@@ -33,6 +45,7 @@ INLINE int to6_plan(struct __sk_buff *skb, struct ipv4 *old, struct ipv6 *new, s
 		return SLOW_ADDRESS;
 	if (!to6(source4, CONFIG.clat ? BY_EAM : CONFIG.simple_hairpin ? BY_POOL : EITHER, &source))
 		return SLOW_ADDRESS;
+	plan->mapped = true;
 	found->at = sizeof(*old);
 	found->length = length - sizeof(*old);
 	found->protocol = old->protocol;
@@ -50,7 +63,7 @@ INLINE int to6_plan(struct __sk_buff *skb, struct ipv4 *old, struct ipv6 *new, s
 	new->first = BE32(6U << 28 | class << 20);
 	new->payload_len = BE16(found->length);
 	new->next_header = found->protocol == ICMP ? ICMPV6 : found->protocol;
-	new->hop_limit = old->ttl - 1;
+	new->hop_limit = old->ttl - hops;
 	new->source[0] = BE64(source.upper);
 	new->source[1] = BE64(source.lower);
 	new->destination[0] = BE64(destination.upper);
@@ -58,24 +71,20 @@ INLINE int to6_plan(struct __sk_buff *skb, struct ipv4 *old, struct ipv6 *new, s
 	return SLOW_REASONS;
 }
 
-INLINE int translate_to6(struct __sk_buff *skb, struct counts *counts)
+/* Translates as planned: SLOW_REASONS once that is done; the reason where nothing was done, below zero where the packet
+   can't be left alone any more. */
+INLINE int write_to6(struct __sk_buff *skb, struct counts *counts, struct plan6 *plan)
 {
-	struct ipv4 old;
-	struct ipv6 new;
-	struct transport found = {};
-	int slow = to6_plan(skb, &old, &new, &found);
-	if (slow != SLOW_REASONS)
-		return slow;
-	__u64 sum = sum6(new.source, new.destination);
+	__u64 sum = sum6(plan->new.source, plan->new.destination);
 	__u8 kind = 0;
 	__u16 checksum;
-	if (found.protocol == ICMP) {
-		kind = found.kind ? 128 : 129;
-		sum += BE16(ICMPV6) + (__u64)BE32(found.length);
+	if (plan->found.protocol == ICMP) {
+		kind = plan->found.kind ? 128 : 129;
+		sum += BE16(ICMPV6) + (__u64)BE32(plan->found.length);
 		/* Of the first word only the type changes. */
-		checksum = update(found.checksum, BE16(found.kind << 8), fold(sum + BE16(kind << 8)));
+		checksum = update(plan->found.checksum, BE16(plan->found.kind << 8), fold(sum + BE16(kind << 8)));
 	} else {
-		checksum = readdressed(&found, sum4(old.source, old.destination), sum);
+		checksum = readdressed(&plan->found, sum4(plan->old.source, plan->old.destination), sum);
 	}
 	__u32 packets = skb->gso_segs;
 	if (bpf_skb_change_proto(skb, BE16(ETH_P_IPV6), 0))
@@ -83,11 +92,11 @@ INLINE int translate_to6(struct __sk_buff *skb, struct counts *counts)
 	struct ipv6 *head = bytes(skb, 0, sizeof(*head));
 	if (!head)
 		goto lost;
-	*head = new;
-	if (!put(skb, sizeof(*head), &found, kind, checksum))
+	*head = plan->new;
+	if (!put(skb, sizeof(*head), &plan->found, kind, checksum))
 		goto lost;
-	count(&counts->to6, packets, sizeof(*head) + found.length);
-	return -comes_in(skb);
+	count(&counts->to6, packets, sizeof(*head) + plan->found.length);
+	return SLOW_REASONS;
 lost:
 	counts->lost++;
 	return -TC_ACT_SHOT;

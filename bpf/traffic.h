@@ -5,7 +5,7 @@
 #include "kernel.h"
 
 /* Counters of reasons that there is room for: a power of two. */
-enum { SLOW_ROOM = 16 };
+enum { SLOW_ROOM = 32 };
 
 struct traffic {
 	__u64 packets, bytes, passes;

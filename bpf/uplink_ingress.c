@@ -3,17 +3,7 @@
    RFC 4213), and come in by the carrier's tun device as if the slow path had written them; all others go their way. */
 
 #include "clients.h"
-
-/* The tun device. */
-const volatile __u32 INTO;
-
-/* How this program is told from others, and what it was told. */
-struct {
-	MAP_NUMBER(type, MAP_ARRAY);
-	MAP_NUMBER(max_entries, 1);
-	MAP_TYPE(key, __u32);
-	MAP_TYPE(value, __u8[96]);
-} STRADDLE SECTION(".maps");
+#include "ingress.h"
 
 /* The outer addresses of clients that share the device. */
 struct {
@@ -159,8 +149,7 @@ int straddle_fast(struct __sk_buff *skb)
 	if (skb->protocol != (outer_is_ipv4() ? BE16(ETH_P_IP) : BE16(ETH_P_IPV6)))
 		return TC_ACT_UNSPEC;
 	struct counts *counts = bpf_map_lookup_elem(&COUNTS, &first);
-	/* The mark is held as long as the program is. */
-	if (!counts || !bpf_map_lookup_elem(&STRADDLE, &first))
+	if (!counts || !is_marked())
 		return TC_ACT_UNSPEC;
 	int end = decapsulate(skb, counts);
 	/* What is below zero is an end of its own, with its sign changed. */

@@ -12,8 +12,9 @@ fn main() -> Result<(), String> {
     println!("cargo:rerun-if-changed={}", sources.display());
     println!("cargo:rerun-if-env-changed=CLANG");
     reasons("SLOW", &sources.join("slow.def"), &out)?;
+    reasons("SLOW_DIRECT", &sources.join("slow_direct.def"), &out)?;
     reasons("SLOW_CARRIER", &sources.join("slow_carrier.def"), &out)?;
-    ["tun_egress", "carrier_egress", "uplink_ingress"]
+    ["tun_egress", "direct_ingress", "carrier_egress", "uplink_ingress"]
         .iter()
         .try_for_each(|name| compile(name, &sources, &out))
 }

@@ -45,6 +45,16 @@ pub(super) const CHOICES: &[(&str, &str)] = &[
          the kernel takes it, \"require\" is an error where it does not.",
     ),
     (
+        "direct = [DEVICE, ...]",
+        "Nothing of an RFC: how far a packet goes. It passes this host's IP layers twice, before the translator and behind \
+         it. What comes in by these devices (siit, Ethernet alone, Linux 6.6) is translated there and leaves at once, with \
+         the hops that it would have lost, if the host would lead it so: routes and rules of both packets and of their \
+         answers, path MTUs, IPsec policies, netfilter's chains and bridge ports are asked for once a tick of the kernel's \
+         clock (1 to 10 ms). All else, and a connection's first packet, goes through the device, and so do all \
+         while no straddle run watches: what it says holds for 90 s. /proc/net/snmp counts no such packet, and filters of \
+         tc behind the program do not see it.",
+    ),
+    (
         "rfc6791v4, and 192.0.0.8",
         "A router of the IPv6 network that has no IPv4 address sends an ICMPv6 error. RFC 6791 section 3 wants \
          its source replaced by one of a pool, so that the error is not lost, and traceroute goes on. With \

@@ -85,6 +85,14 @@ fn reasons(out: &mut dyn Write) -> io::Result<()> {
     for (name, sentence) in straddle_kernel::fast::SLOW {
         writeln!(out, ".TP\n\\fB{name}\\fR\n{sentence}")?;
     }
+    writeln!(
+        out,
+        ".SS \"By what goes past a translator's device\"\nThese are not dropped, but go through the device; so do those \
+         that a translator's fast path leaves alone."
+    )?;
+    for (name, sentence) in straddle_kernel::fast::SLOW_DIRECT {
+        writeln!(out, ".TP\n\\fB{name}\\fR\n{sentence}")?;
+    }
     writeln!(out, ".SS \"By a carrier's fast path\"\nThese are not dropped, but left to the slow path.")?;
     for (name, sentence) in straddle_kernel::fast::SLOW_CARRIER {
         writeln!(out, ".TP\n\\fB{name}\\fR\n{sentence}")?;

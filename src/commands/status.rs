@@ -28,6 +28,8 @@ pub(crate) struct Status {
     pub(crate) devices: Vec<(String, Counters)>,
     /// What the kernel's programs have counted for translators, by device.
     pub(crate) fast: Vec<(String, Counts)>,
+    /// What went past a translator's device, by that and by the device that it came in by.
+    pub(crate) direct: Vec<(String, String, Counts)>,
     /// What rules of ours have dropped, by bridge.
     dropped: Vec<(String, u64)>,
     /// What they have counted for carriers, by bridge.
@@ -66,7 +68,9 @@ pub(crate) fn status(place: &Place, json: bool) -> Ended {
     let dropped = dropped(&look.plan, &site.kernel.counted()?);
     refused(&mut devices, &look.plan, &dropped);
     let (fast, carried) = (fast(&mut site, &look), carried(&mut site, &look));
-    let status = Status { look, left, service: ask(&place.runtime_dir), devices, fast, carried, dropped };
+    let direct = direct(&mut site, &look);
+    let service = ask(&place.runtime_dir);
+    let status = Status { look, left, service, devices, fast, carried, direct, dropped };
     if json {
         say::result(&(render::status_json(&status) + "\n"))?;
     } else {
@@ -94,6 +98,20 @@ fn fast(site: &mut Site, look: &Look) -> Vec<(String, Counts)> {
         let Via::Translator(translator) = &bridge.via else { continue };
         if let Ok(Some(counts)) = site.kernel.fast(&translator.device) {
             counted.push((translator.device.clone(), counts));
+        }
+    }
+    counted
+}
+
+/// The same of programs past a translator's device.
+fn direct(site: &mut Site, look: &Look) -> Vec<(String, String, Counts)> {
+    let mut counted = Vec::new();
+    for bridge in &look.plan.bridges {
+        let Via::Translator(translator) = &bridge.via else { continue };
+        for uplink in translator.direct.iter().flat_map(|direct| &direct.devices) {
+            if let Ok(Some(counts)) = site.kernel.direct(uplink, &translator.device) {
+                counted.push((translator.device.clone(), uplink.clone(), counts));
+            }
         }
     }
     counted
@@ -189,6 +207,12 @@ impl Status {
             .iter()
             .find(|(device, _)| Some(device.as_str()) == bridge.device())
             .map(|(_, counts)| counts)
+    }
+
+    /// What went past a bridge's device, by the device that it came in by.
+    pub(crate) fn direct(&self, bridge: &Bridge) -> Vec<(&str, &Counts)> {
+        let here = self.direct.iter().filter(|(device, ..)| Some(device.as_str()) == bridge.device());
+        here.map(|(_, uplink, counts)| (uplink.as_str(), counts)).collect()
     }
 
     /// What our rules have kept from a translator: sources that lie behind itself.

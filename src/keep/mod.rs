@@ -8,6 +8,7 @@ mod runner;
 mod service;
 mod serving;
 mod updates;
+mod watching;
 
 pub(crate) use runner::runner;
 pub(crate) use service::{Service, ask};
@@ -103,6 +104,7 @@ impl<'a> Keeper<'a> {
         aside(answering.change(plan.answers.as_ref()).err());
         let mut relaying = Relaying::begin()?;
         aside(relaying.change(plan.served()).err());
+        aside(watching::vouch(&mut site.kernel, &plan).err());
         Ok(Keeper {
             place,
             site,
@@ -145,6 +147,7 @@ impl<'a> Keeper<'a> {
             }
         }
         tell_systemd(sd_notify::NotifyState::Stopping);
+        aside(watching::withdraw(&mut self.site.kernel, &self.plan).err());
         self.drain()?;
         say::line("ended; the host stays as it is: take it back with `straddle down`");
         Ok(())
@@ -206,7 +209,15 @@ impl<'a> Keeper<'a> {
         if is_readable(&self.reload) || is_readable(&self.end) {
             return;
         }
-        aside(self.repair().err());
+        let repaired = self.repair();
+        let kernel = &mut self.site.kernel;
+        aside(match repaired {
+            Ok(()) => watching::vouch(kernel, &self.plan).err().into_iter().collect(),
+            Err(complaint) => {
+                let withdrawn = watching::withdraw(kernel, &self.plan).err();
+                [complaint].into_iter().chain(withdrawn).collect::<Vec<_>>()
+            }
+        });
         self.tell_what_is_known();
         drop(turn);
         self.updates.change(&self.plan);

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use straddle_intent::plan::{Carrier, Translator};
-use straddle_kernel::fast::{Carried, Counts, SLOW, SLOW_CARRIER, Traffic};
+use straddle_kernel::fast::{Carried, Counts, SLOW, SLOW_CARRIER, SLOW_DIRECT, Traffic};
 
 use super::folded;
 use super::status::bytes;
@@ -38,6 +38,38 @@ pub(super) fn status(translator: &Translator, fast: Option<&Counts>, slow: Optio
     }
     if let Some(lost @ 1..) = fast.map(|fast| fast.lost) {
         out += &folded("  ", 4, &format!("lost {lost}: packets ended in the kernel's program"));
+    }
+    out
+}
+
+/// Where packets go past the device, in one sentence; none where the file does not say so.
+pub(super) fn past(translator: &Translator) -> Option<String> {
+    let direct = translator.direct.as_ref()?;
+    let devices = direct.devices.join(", ");
+    Some(match &direct.slow {
+        None => {
+            format!("plain packets that come in by {devices} go out at once while `straddle run` watches")
+        }
+        Some(why) => format!("none: {}", why.trim_end()),
+    })
+}
+
+/// What went past the device, and why other packets did not.
+pub(super) fn direct(translator: &Translator, counted: &[(&str, &Counts)]) -> String {
+    let mut out = past(translator).map(|path| folded("  direct:", 4, &path)).unwrap_or_default();
+    for (device, counts) in counted {
+        for (words, Traffic { packets, bytes, .. }) in [("IPv6", counts.to6), ("IPv4", counts.to4)] {
+            out += &folded("  ", 4, &traffic(&format!("from {device} to {words}: direct"), packets, bytes));
+        }
+        for (name, count) in &counts.slow {
+            let meaning = SLOW_DIRECT.iter().chain(&SLOW).find(|(known, _)| known == name);
+            let meaning = meaning.map(|(_, meaning)| *meaning).unwrap_or_default();
+            out +=
+                &folded("  ", 4, &format!("from {device}: through the device for {name} {count}: {meaning}"));
+        }
+        if counts.lost > 0 {
+            out += &folded("  ", 4, &format!("lost {}: packets ended in the kernel's program", counts.lost));
+        }
     }
     out
 }

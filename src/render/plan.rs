@@ -64,6 +64,7 @@ fn translator(translator: &Translator) -> String {
     let mtus = format!("{} in IPv4, {} in IPv6", config.mtu4, config.mtu6);
     out += &folded("  MTU     ", 10, &mtus);
     out += &folded("  fast    ", 10, &fast::path(translator));
+    out += &fast::past(translator).map(|path| folded("  direct  ", 10, &path)).unwrap_or_default();
     if let Some(discovers) = &translator.discovers {
         let asked: Vec<String> = discovers.dns64.iter().map(ToString::to_string).collect();
         let asked = if asked.is_empty() { "the host's resolvers".into() } else { asked.join(", ") };

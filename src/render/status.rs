@@ -1,9 +1,11 @@
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anstyle::AnsiColor;
 use serde_json::{Value, json};
 use straddle_encap::Reason as Encap;
 use straddle_intent::plan::{Bridge, Translator, Via};
+use straddle_kernel::fast::Counts;
 use straddle_serve::http::Reason as Requested;
 use straddle_serve::neighbour::Reason as Solicited;
 use straddle_serve::translator::Loss;
@@ -46,6 +48,7 @@ pub(crate) fn status(status: &Status) -> String {
             }
             (Via::Translator(translator), counted) => {
                 out += &fast::status(translator, status.fast(bridge), counted.as_ref());
+                out += &fast::direct(translator, &status.direct(bridge));
                 out += &counted.map(|counted| translated(translator, &counted)).unwrap_or_default();
                 out += &falsely_from(status.false_sources(bridge));
             }
@@ -281,11 +284,13 @@ pub(crate) fn status_json(status: &Status) -> String {
             let translated = status.fast(bridge).map(|counts| json!(counts));
             let fast = translated.or_else(|| status.carried(bridge).map(|counts| json!(counts)));
             let update = status.update(bridge);
+            let direct: BTreeMap<&str, &Counts> = status.direct(bridge).into_iter().collect();
             json!({
                 "bridge": bridge,
                 "in_step": status.left.is_empty(),
                 "counters": counters,
                 "fast": fast,
+                "direct": (!direct.is_empty()).then_some(direct),
                 "false_sources": matches!(bridge.via, Via::Translator(_)).then(|| status.false_sources(bridge)),
                 "update": update,
             })

@@ -18,6 +18,7 @@ mod doctor;
 mod fast;
 mod fast_carrier;
 mod fast_clients;
+mod fast_direct;
 mod foreign;
 mod guard;
 #[path = "../common/idle.rs"]

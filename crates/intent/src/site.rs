@@ -67,6 +67,7 @@ pub fn check(model: &Model, host: &Host, live: &Snapshot, offers: &Offers) -> Ve
     found.extend(own_address(model, host, live));
     found.extend(networks::taken(model, host, live));
     found.extend(taken_prefix(model, host, live));
+    found.extend(not_incoming(model, host, live));
     found.extend(no_device(&host.uplink, "the device of the default route", live));
     for dev in links(model, host) {
         found.extend(no_device(dev, "the device that the next hop is on", live));
@@ -81,6 +82,20 @@ fn no_device(dev: &Spanned<String>, what: &str, live: &Snapshot) -> Option<Diagn
     let message = format!("this host has no device `{}`", dev.value);
     let help = format!("write {what}; this host has {}", names.join(", "));
     live.link(&dev.value).is_none().then(|| Diagnostic::new(dev.span.clone(), message, help))
+}
+
+/// Devices whose packets shall go past a translator's.
+fn not_incoming(model: &Model, host: &Host, live: &Snapshot) -> Vec<Diagnostic> {
+    let siits = model.siits.iter().filter(|siit| siit.host == host.name);
+    let told = siits.flat_map(|siit| &siit.direct).filter_map(|dev| {
+        if live.link(&dev.value).is_some_and(|link| link.bridge.is_some()) {
+            let message = format!("`{}` is a device of straddle's own", dev.value);
+            let help = "write the device that packets for the translator come in by";
+            return Some(Diagnostic::new(dev.span.clone(), message, help));
+        }
+        no_device(dev, "a device that packets for the translator come in by", live)
+    });
+    told.collect()
 }
 
 /// The devices that next hops are on; the uplink has its own words.
@@ -223,8 +238,9 @@ pub fn programs(model: &Model, offers: &Offers) -> Vec<&'static str> {
     };
     let carries = model.hosts.iter().any(tun);
     let translator = translates.then_some(Offers::FAST_PATH);
+    let direct = model.siits.iter().any(|siit| !siit.direct.is_empty()).then_some(Offers::FAST_DIRECT);
     let carrier = carries.then_some([Offers::FAST_OUTWARD, Offers::FAST_INWARD]);
-    translator.into_iter().chain(carrier.into_iter().flatten()).collect()
+    translator.into_iter().chain(direct).chain(carrier.into_iter().flatten()).collect()
 }
 
 /// The file wants the fast path for carriers where the kernel has none.
@@ -247,8 +263,18 @@ fn no_fast_carrier(model: &Model, host: &Host, offers: &Offers) -> Option<Diagno
 
 /// The file wants the fast path where the kernel has none.
 fn no_fast_path(model: &Model, host: &Host, offers: &Offers) -> Vec<Diagnostic> {
-    let Some(Some(why)) = offers.0.get(Offers::FAST_PATH) else { return Vec::new() };
-    let siits = model.siits.iter().filter(|siit| siit.host == host.name).map(|siit| &siit.translation);
+    let here = || model.siits.iter().filter(|siit| siit.host == host.name);
+    let refusal = |word: &str| offers.0.get(word).and_then(Option::as_ref);
+    let Some(why) = refusal(Offers::FAST_PATH) else {
+        let Some(why) = refusal(Offers::FAST_DIRECT) else { return Vec::new() };
+        let required = here().filter(|siit| siit.translation.fast() == FastChoice::Require);
+        let refused = required.filter_map(|siit| siit.direct.first()).map(|dev| {
+            let message = format!("this kernel takes no program that sends packets out at once: {why}");
+            Diagnostic::new(dev.span.clone(), message, "delete `direct`, or write fast-path = \"auto\"")
+        });
+        return refused.collect();
+    };
+    let siits = here().map(|siit| &siit.translation);
     let clats = model.clats.iter().filter(|clat| clat.host == host.name).map(|clat| &clat.translation);
     let required = siits.chain(clats).filter_map(|translation| translation.fast_path.as_ref());
     let required = required.filter(|choice| choice.value == FastChoice::Require);

@@ -87,7 +87,7 @@ fn offers(case: &Path) -> Offers {
         let refusal = "Unknown device type".to_string();
         (word, (!has.lines().any(|line| line == word)).then_some(refusal))
     };
-    let fast = [Offers::FAST_PATH, Offers::FAST_OUTWARD, Offers::FAST_INWARD];
+    let fast = [Offers::FAST_PATH, Offers::FAST_DIRECT, Offers::FAST_OUTWARD, Offers::FAST_INWARD];
     let words = ["ip6gre", "ip6tnl", "sit"].into_iter().chain(fast.into_iter().filter(|_| asked));
     Offers(words.map(one).collect())
 }
@@ -137,7 +137,12 @@ fn on_host(text: &str, model: &Model, facts: &Facts<'_>) -> Vec<(String, String)
                     Some(_) => String::new(),
                     None => "; fast path".into(),
                 };
-                format!("{}: {}; MTU {mtu4} in IPv4, {mtu6} in IPv6{fast}\n", b.name, b.part)
+                let direct = translator.direct.as_ref().map(|direct| {
+                    let why = direct.slow.as_ref().map(|why| format!(" not: {why}")).unwrap_or_default();
+                    format!("; direct from {}{why}", direct.devices.join(", "))
+                });
+                let direct = direct.unwrap_or_default();
+                format!("{}: {}; MTU {mtu4} in IPv4, {mtu6} in IPv6{fast}{direct}\n", b.name, b.part)
             }
             Via::Relay(relay) => {
                 let times = (relay.connect_timeout, relay.idle_timeout, relay.half_close_timeout);

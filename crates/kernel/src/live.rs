@@ -1,6 +1,7 @@
 //! The live kernel of this network namespace.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ipnet::Ipv6Net;
 use straddle_intent::object::{
@@ -9,10 +10,10 @@ use straddle_intent::object::{
 use straddle_intent::snapshot::Snapshot;
 use straddle_intent::step::Step;
 
-use crate::fast::{self, Counts, Together};
+use crate::fast::{self, Counts, Together, Watch};
 use crate::netlink::conntrack::{self, Flow};
 use crate::netlink::counters::{self, Counters};
-use crate::netlink::{Names, Socket, address, link, neighbour, route, rule};
+use crate::netlink::{Names, Socket, address, index, link, neighbour, route, rule};
 use crate::{Error, Kernel, nft, sysctl};
 
 /// The live kernel.
@@ -81,6 +82,32 @@ impl Live {
     pub fn fast(&mut self, dev: &str) -> Result<Option<Counts>, Error> {
         let names = self.names()?;
         fast::counts(&mut self.socket, dev, &names)
+    }
+
+    /// What the program behind `uplink` that goes past a translator's device has counted; none where there is none.
+    ///
+    /// # Errors
+    /// When the kernel can't be asked.
+    pub fn direct(&mut self, uplink: &str, dev: &str) -> Result<Option<Counts>, Error> {
+        fast::direct_counts(uplink, dev)
+    }
+
+    /// Tells programs that go past a translator's device that somebody watches the host for a while, and how many
+    /// chains of ours stand at the forward hook; none where a packet must meet one.
+    ///
+    /// # Errors
+    /// When the kernel can't be asked or does not take it.
+    pub fn watched<'a>(
+        &mut self,
+        mut programs: impl Iterator<Item = &'a FastPath>,
+        chains: Option<u32>,
+        lasts: Duration,
+    ) -> Result<(), Error> {
+        let (links, names) = link::dump(&mut self.socket)?;
+        let ours = links.iter().filter(|link| link.bridge.is_some());
+        let devices = ours.map(|link| index(&names, &link.name)).collect::<Result<_, _>>()?;
+        let watch = Watch { lasts, chains, devices };
+        programs.try_for_each(|program| fast::watched(program, &watch))
     }
 
     /// What a carrier's programs have counted, at its device and behind its uplink; none where there is neither.

@@ -35,6 +35,7 @@ fn ask(programs: &dyn Fn(&Offers) -> Vec<&'static str>) -> Result<Offers, Error>
     let mut offers = Offers(kinds.map(one).into_iter().collect());
     for program in programs(&offers) {
         let refusal = match program {
+            Offers::FAST_DIRECT => fast::direct_refusal(),
             Offers::FAST_OUTWARD => fast::outward_refusal(),
             Offers::FAST_INWARD => fast::inward_refusal(),
             _ => fast::refusal(),

@@ -8,6 +8,8 @@
 #[path = "../../xlat/tests/case/mod.rs"]
 #[allow(dead_code, reason = "what the cases say of the outcome is told by the core here")]
 mod case;
+#[path = "fast/core.rs"]
+mod core;
 #[path = "fast/root.rs"]
 mod root;
 #[path = "fast/worlds.rs"]
@@ -20,10 +22,10 @@ use std::path::Path;
 
 use straddle_intent::object::{Tables, digest};
 use straddle_kernel::fast::Loaded;
-use straddle_wire::ip::Version;
 use straddle_wire::vnet;
-use straddle_xlat::{Config, State, Translator, Verdict};
+use straddle_xlat::{Config, State, Translator};
 
+use core::{Core, same};
 use root::root;
 use worlds::{Random, packet, worlds};
 
@@ -50,22 +52,6 @@ enum End {
     Slow,
 }
 
-/// What the core made of a packet.
-struct Core {
-    verdict: Verdict,
-    outs: Vec<(Version, Vec<u8>)>,
-}
-
-impl Core {
-    /// One packet of the other version came out.
-    fn is_plain(&self, packet: &[u8]) -> bool {
-        let other = |side: &Version| (*side == Version::V6) == (packet.first().is_some_and(|b| b >> 4 == 4));
-        self.verdict == Verdict::Forward
-            && self.outs.len() == 1
-            && self.outs.iter().all(|(side, _)| other(side))
-    }
-}
-
 impl Pair {
     fn new(config: &Config) -> Pair {
         let program =
@@ -75,12 +61,7 @@ impl Pair {
     }
 
     fn core(&mut self, packet: &[u8]) -> Core {
-        let mut outs = Vec::new();
-        let none = vnet::Header::default();
-        let verdict = self.core.translate(&mut self.state, 0, &none, packet, &mut |out| {
-            outs.push((out.side, [out.head, out.payload].concat()));
-        });
-        Core { verdict, outs }
+        Core::of(&self.core, &mut self.state, packet)
     }
 
     /// Both translate; they must agree.
@@ -105,27 +86,6 @@ impl Pair {
         assert!(same(expected, out), "in {packet:02x?}\nexpected {expected:02x?}\nfound    {out:02x?}");
         (End::Fast, core)
     }
-}
-
-/// Equal byte for byte. An identification each chooses for itself; the header's checksum is right with it.
-fn same(expected: &[u8], found: &[u8]) -> bool {
-    let chosen = matches!(expected, [0x45, _, _, _, _, _, 0, 0, ..]);
-    if !chosen {
-        return expected == found;
-    }
-    let masked = |bytes: &[u8]| {
-        let mut bytes = bytes.to_vec();
-        bytes[4..6].fill(0);
-        bytes[10..12].fill(0);
-        bytes
-    };
-    expected.len() == found.len() && masked(expected) == masked(found) && header_is_right(&found[..20])
-}
-
-fn header_is_right(header: &[u8]) -> bool {
-    let words = header.chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1]));
-    let sum: u32 = words.sum();
-    (sum & 0xffff) + (sum >> 16) == 0xffff
 }
 
 #[test]

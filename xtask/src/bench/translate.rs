@@ -1,12 +1,13 @@
-//! A translator's two paths, plain forwarding and TAYGA; and a CLAT before such a translator.
+//! A translator's paths, plain forwarding and TAYGA; and a CLAT before such a translator.
 //!
 //! ```text
 //!  client ───────── middle ────────── server      plain     IPv6, forwarded
 //!  2001:db8:c::10    │                 IPv4, and    fast      through 2001:db8:64::/96
 //!  IPv6 only,        ├─ st-fast        IPv6 for     slow      through 2001:db8:63::/96
 //!  with a CLAT       ├─ st-slow        plain        TAYGA     through 2001:db8:65::/96
-//!    │               └─ nat64                       chain     IPv4, through the CLAT and st-fast
-//!    └─────────────────────────────────┘            direct    a cable: what the load generator itself can do
+//!    │               ├─ st-direct                   chain     IPv4, through the CLAT and st-fast
+//!    │               └─ nat64                       direct    2001:db8:62::/96, past st-direct
+//!    └─────────────────────────────────┘            cable     what the load generator itself can do
 //! ```
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -28,16 +29,19 @@ use super::iperf::{self, Direction, Load, Pair, measure, measure_with_cost};
 use super::table::{self, Way};
 use crate::Done;
 
-const NAMES: [&str; 6] = ["fast", "slow", "plain", "TAYGA", "chain", "direct"];
+const NAMES: [&str; 7] = ["fast", "slow", "plain", "TAYGA", "chain", "cable", "direct"];
 /// The server, by each way.
-const TARGETS: [&str; 6] = [
+const TARGETS: [&str; 7] = [
     "2001:db8:64::203.0.113.10",
     "2001:db8:63::203.0.113.10",
     "2001:db8:5::10",
     "2001:db8:65::203.0.113.10",
     "203.0.113.10",
     "2001:db8:d::10",
+    DIRECT,
 ];
+/// The server, past the device of [`PAST`].
+const DIRECT: &str = "2001:db8:62::203.0.113.10";
 const FIGURES: [&str; 14] = [
     "TCP 1 flow   6→4 Gbit/s",
     "         CPU s/GB",
@@ -94,6 +98,19 @@ const MIDDLE: [Ours; 2] = [
     },
 ];
 
+/// What comes in by both devices of the middle goes past this one.
+const PAST: Ours = Ours {
+    device: "st-direct",
+    mode: Mode::Siit,
+    pool6: "2001:db8:62::/96",
+    mappings: &[["2001:db8:c::10", "198.51.100.12"]],
+    fast: true,
+    leads: "
+        route add 2001:db8:62::/96 dev st-direct
+        route add 198.51.100.12 dev st-direct
+    ",
+};
+
 const CLAT: Ours = Ours {
     device: "st-clat",
     mode: Mode::Clat,
@@ -116,27 +133,49 @@ pub(super) struct World {
 
 /// Measures and prints.
 pub(super) fn bench(times: usize) -> Done {
-    let mut ways: [Way; 6] = std::array::from_fn(|_| vec![Vec::new(); FIGURES.len()]);
+    let mut ways: [Way; 7] = std::array::from_fn(|_| vec![Vec::new(); FIGURES.len()]);
     rounds(&mut ways, times).map_err(|error| error.to_string())?;
     println!("Translation, medians of {times} rounds, each way in turn\n");
-    let [fast, slow, plain, tayga, chain, direct] = ways.clone();
-    for (name, way) in [("fast", fast), ("slow", slow), ("chain", chain)] {
+    let [fast, slow, plain, tayga, chain, cable, direct] = ways.clone();
+    for (name, way) in [("direct", direct), ("fast", fast), ("slow", slow), ("chain", chain)] {
         table::print([name, NAMES[2], NAMES[3]], &FIGURES, &[way, plain.clone(), tayga.clone()]);
         println!();
     }
     println!("How much of what the load generator can do by a cable plain forwarding leaves\n");
-    table::print([NAMES[2], NAMES[5], NAMES[3]], &FIGURES, &[plain, direct, tayga]);
+    table::print([NAMES[2], NAMES[5], NAMES[3]], &FIGURES, &[plain, cable, tayga]);
     table::print_rounds(NAMES, &FIGURES, &ways);
     Ok(())
 }
 
-fn rounds(ways: &mut [Way; 6], times: usize) -> Result<(), LabError> {
+fn rounds(ways: &mut [Way; 7], times: usize) -> Result<(), LabError> {
     let world = build()?;
-    let on_middle = MIDDLE.iter().map(|ours| straddle(&world.middle, ours));
+    let on_middle = MIDDLE.iter().chain([&PAST]).map(|ours| straddle(&world.middle, ours));
     let _serving = on_middle.chain([straddle(&world.client, &CLAT)]).collect::<Result<Vec<_>, _>>()?;
     let _tayga = tayga(&world)?;
     let _server = iperf::server(&world.server, world.guard.directory())?;
-    table::rounds(("translate", times), ways, TARGETS, |target| one(&world, target))
+    table::rounds(("translate", times), ways, TARGETS, |target| {
+        if target != DIRECT {
+            return one(&world, target);
+        }
+        past(&world.middle, true)?;
+        let measured = one(&world, target);
+        past(&world.middle, false)?;
+        measured
+    })
+}
+
+/// Has packets go past the device, or no longer: the other ways pay nothing for it. Nothing changes while it is so.
+fn past(middle: &Host, begin: bool) -> Result<(), LabError> {
+    let config = PAST.config().ok_or_else(|| LabError::Guard("the tables are refused".into()))?;
+    let programs = ["client", "server"].map(|dev| FastPath::direct(dev, PAST.device, &config));
+    let change = || -> Result<(), straddle_kernel::Error> {
+        let mut kernel = Live::open()?;
+        for program in programs.iter().cloned().map(Object::FastPath) {
+            kernel.execute(&if begin { Step::Create(program) } else { Step::Remove(program) })?;
+        }
+        kernel.watched(programs.iter(), Some(0), Duration::from_secs(3600))
+    };
+    middle.inside(change)?.map_err(|error| LabError::Guard(error.to_string()))
 }
 
 /// All figures of one way, once, in the order of [`FIGURES`].

@@ -6,6 +6,7 @@ use straddle_xlat::eam::Mapping;
 use straddle_xlat::rfc6052::Prefix;
 
 use super::section::{Reader, Section};
+use super::value::{Complaint, complain};
 use super::{Spanned, Translation, prefix, translation, value};
 
 /// `[[siit]]`: a stateless translator between an IPv6 and an IPv4 network (RFC 7915).
@@ -37,6 +38,8 @@ pub struct Siit {
     pub hairpin: Option<Spanned<Hairpin>>,
     /// Whether private IPv4 addresses may stand in 64:ff9b::/96.
     pub private_through_well_known: Option<Spanned<bool>>,
+    /// Devices whose packets take one step past both passes through the host.
+    pub direct: Vec<Spanned<String>>,
     /// What every translator has.
     pub translation: Translation,
     /// The keys that stand in the section, legal or not.
@@ -61,6 +64,7 @@ pub(super) const KEYS: &[&str] = &[
     "mtu-plateaus",
     "traffic-class",
     "fast-path",
+    "direct",
     "private-through-well-known",
 ];
 const HAIRPINS: &[(&str, Hairpin)] =
@@ -82,7 +86,19 @@ pub(super) fn read(reader: &mut Reader, section: &Section<'_>) -> Siit {
         mtu6: section.number(reader, "mtu6", 1280..=65535),
         hairpin: section.choice(reader, "hairpin", HAIRPINS),
         private_through_well_known: section.flag(reader, "private-through-well-known"),
+        direct: section.distinct(reader, "direct", incoming),
         translation: translation::read(reader, section),
         keys: section.keys(),
     }
+}
+
+/// A device that packets come in by.
+fn incoming(word: &str) -> Result<String, Complaint> {
+    if word == "lo" {
+        return complain(
+            "nothing comes in by `lo` that this host would forward",
+            "write a device that packets for the translator come in by, such as \"eth0\"",
+        );
+    }
+    value::device(word)
 }

@@ -9,7 +9,7 @@ use straddle_xlat::{Config as Translator, Hairpin, Mode};
 use crate::config::{self, Config, Diagnostic, Spanned};
 
 use super::host::find;
-use super::translation::{Translation, narrow};
+use super::translation::{FastChoice, Translation, narrow};
 
 /// A stateless translator between an IPv6 and an IPv4 network (RFC 7915). It has `pool6` or `eam` or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct Siit {
     pub hairpin: Hairpin,
     /// Whether private IPv4 addresses may stand in 64:ff9b::/96.
     pub private_through_well_known: bool,
+    /// The devices whose packets go out at once, past both passes through the host.
+    pub direct: Vec<Spanned<String>>,
     /// What every translator has.
     pub translation: Translation,
 }
@@ -78,6 +80,7 @@ fn one(config: &Config, entry: &config::Siit, found: &mut Vec<Diagnostic>) -> Op
     nothing_to_translate(entry, found);
     nobody_to_tell(entry, found);
     pools_by_themselves(entry, found);
+    direct_without_programs(entry, found);
     if let Some(host) = host {
         for pool in &entry.pool6 {
             not_the_hosts(pool, "pool6", host, found);
@@ -101,6 +104,7 @@ fn one(config: &Config, entry: &config::Siit, found: &mut Vec<Diagnostic>) -> Op
         hairpin: value(entry.hairpin.as_ref()).unwrap_or_default(),
         private_through_well_known: value(entry.private_through_well_known.as_ref())
             .unwrap_or(Translator::default().private_through_well_known),
+        direct: entry.direct.clone(),
         translation: Translation::from_config(&entry.translation),
     })
 }
@@ -143,6 +147,18 @@ fn nobody_to_tell(entry: &config::Siit, found: &mut Vec<Diagnostic>) {
             "the translator has no IPv6 address that its own errors could come from",
             "add own6 = \"…\", an address that this host's networks know and nobody has: without such errors, \
              nobody is told what is too large, and connections hang",
+        ));
+    }
+}
+
+/// What goes directly is the fast path's.
+fn direct_without_programs(entry: &config::Siit, found: &mut Vec<Diagnostic>) {
+    let off = entry.translation.fast_path.as_ref().is_some_and(|choice| choice.value == FastChoice::Off);
+    if let Some(first) = entry.direct.first().filter(|_| off) {
+        found.push(Diagnostic::new(
+            first.span.clone(),
+            "`direct` goes by the fast path, and `fast-path` is \"off\"",
+            "write fast-path = \"auto\", or delete `direct`",
         ));
     }
 }

@@ -12,7 +12,7 @@ use super::kind_word;
 
 /// What the kernel answers when asked for a tunnel device of each kind, by the word of `ip link add
 /// type`: nothing where it makes one, else its own words. And whether it takes the programs of the fast path, by
-/// [`Offers::FAST_PATH`] and the two words after it.
+/// [`Offers::FAST_PATH`] and the three words after it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offers(pub BTreeMap<&'static str, Option<String>>);
 
@@ -38,6 +38,8 @@ pub enum Make {
 impl Offers {
     /// The word for a translator's program.
     pub const FAST_PATH: &'static str = "fast-path";
+    /// The word for a translator's program behind somebody else's device.
+    pub const FAST_DIRECT: &'static str = "fast-direct";
     /// The word for a carrier's program that encapsulates.
     pub const FAST_OUTWARD: &'static str = "fast-outward";
     /// The word for one that decapsulates.

@@ -63,6 +63,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, clat: &Clat, facts: &Facts<'_>
             }),
             aside,
             slow,
+            direct: None,
         })),
     });
 }

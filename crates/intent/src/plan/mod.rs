@@ -8,6 +8,7 @@ mod firewall;
 mod mtu;
 mod notes;
 mod order;
+mod past;
 mod publish;
 mod relay;
 mod siit;
@@ -175,6 +176,18 @@ pub struct Translator {
     /// Why new connections don't go through it.
     pub aside: Option<String>,
     /// Why the kernel does not translate plain packets by itself; none when it does.
+    pub slow: Option<String>,
+    /// Where packets shall go out at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direct: Option<Direct>,
+}
+
+/// What shall go past a translator's device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Direct {
+    /// What comes in by these devices.
+    pub devices: Vec<String>,
+    /// Why it does not; none when it does.
     pub slow: Option<String>,
 }
 

@@ -9,8 +9,8 @@ use crate::model::{Model, Siit};
 use crate::object::{MAIN, Object, Origin, Route, Wanted};
 
 use super::translate::{
-    Families, answered, device, devices, fast, forwarding4, forwarding6, host, is_reached, joined, narrow,
-    object, on_link, only_translated, path_mtu, route,
+    Families, answered, device, devices, direct, fast, forwarding4, forwarding6, host, is_reached, joined,
+    narrow, object, on_link, only_translated, path_mtu, route,
 };
 use super::{Bridge, Facts, Plan, Translator, Via};
 
@@ -54,6 +54,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, siit: &Siit, facts: &Facts<'_>
     plan.wanted.extend(nets.into_iter().map(|net| route(Route::through(MAIN, net, dev))));
     answer(plan, siit, uplink, facts);
     let slow = fast(&mut plan.wanted, dev, &siit.translation, &config, facts);
+    let direct = direct(&mut plan.wanted, (siit, slow.as_ref()), &config, facts);
     plan.bridges.push(Bridge {
         name: siit.name.clone(),
         recipe: "siit",
@@ -63,6 +64,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, siit: &Siit, facts: &Facts<'_>
             mtu,
             config,
             slow,
+            direct,
             ..Translator::default()
         })),
     });

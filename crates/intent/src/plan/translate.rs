@@ -6,13 +6,13 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use straddle_xlat::Config;
 
-use crate::model::{FastChoice, Translation};
+use crate::model::{FastChoice, Siit, Translation};
 use crate::object::{
     Address, Chain, FastPath, Filter, FilterRule, Link, LinkKind, Match, Neighbour, NeighbourKind, Object,
     Origin, Raw, Route, Sysctl, SysctlKey, Verdict, Wanted,
 };
 
-use super::{Facts, Offers};
+use super::{Direct, Facts, Offers};
 
 /// The device.
 pub(super) fn device(name: &str, bridge: &str, mtu: u32) -> Wanted {
@@ -29,7 +29,7 @@ pub(super) fn fast(
     facts: &Facts<'_>,
 ) -> Option<String> {
     let choice = translation.fast();
-    let present = facts.live.fast.iter().find(|fast| fast.serves() == dev);
+    let present = facts.live.fast.iter().find(|fast| fast.dev == dev);
     // Whoever can't ask the kernel sees what is there all the same.
     if let Some(present) =
         present.filter(|_| choice != FastChoice::Off && !facts.offers.knows_fast(Offers::FAST_PATH))
@@ -45,6 +45,31 @@ pub(super) fn fast(
         wanted.push(object(Object::FastPath(FastPath::new(dev, config))));
     }
     why
+}
+
+/// The kernel's programs behind other devices, past the translator's. `slow` is why there is no program in front of that.
+pub(super) fn direct(
+    wanted: &mut Vec<Wanted>,
+    (siit, slow): (&Siit, Option<&String>),
+    config: &Config,
+    facts: &Facts<'_>,
+) -> Option<Direct> {
+    if siit.direct.is_empty() {
+        return None;
+    }
+    let devices: Vec<String> = siit.direct.iter().map(|dev| dev.value.clone()).collect();
+    let dev = siit.device.as_str();
+    if !facts.offers.knows_fast(Offers::FAST_DIRECT) {
+        let present = facts.live.fast.iter().filter(|fast| fast.serves() == dev && fast.dev != dev);
+        wanted.extend(present.cloned().map(|present| object(Object::FastPath(present))));
+        return Some(Direct { devices, slow: None });
+    }
+    let slow = slow.cloned().or_else(|| facts.offers.fast_refusal(Offers::FAST_DIRECT));
+    if slow.is_none() {
+        let programs = devices.iter().map(|uplink| FastPath::direct(uplink, dev, config));
+        wanted.extend(programs.map(|program| object(Object::FastPath(program))));
+    }
+    Some(Direct { devices, slow })
 }
 
 pub(super) fn address(dev: &str, net: IpNet) -> Wanted {

@@ -11,6 +11,7 @@ use super::clients::Clients;
 use super::program::refused;
 
 include!(concat!(env!("OUT_DIR"), "/slow.rs"));
+include!(concat!(env!("OUT_DIR"), "/slow_direct.rs"));
 include!(concat!(env!("OUT_DIR"), "/slow_carrier.rs"));
 
 /// The map's name.
@@ -19,7 +20,7 @@ pub(super) const MAP: &str = "COUNTS";
 const OWN: u32 = 0;
 const FORMER: u32 = 1;
 /// Counters of reasons that there is room for.
-const ROOM: usize = 16;
+const ROOM: usize = 32;
 
 /// Packets of one direction, as the slow path counts them.
 #[repr(C)]
@@ -182,7 +183,8 @@ impl Raw {
 
 impl From<Raw> for Counts {
     fn from(raw: Raw) -> Counts {
-        Counts { to4: raw.to4, to6: raw.to6, lost: raw.lost, slow: named(&SLOW, &raw) }
+        let reasons = [&SLOW[..], &SLOW_DIRECT].concat();
+        Counts { to4: raw.to4, to6: raw.to6, lost: raw.lost, slow: named(&reasons, &raw) }
     }
 }
 

@@ -2,14 +2,15 @@
 //!
 //! Beside others' programs there ours stands by itself: no qdisc is made or shared. It is attached without a link, so
 //! nothing is pinned and it lives as long as the uplink does or until it is taken away. A map of the program's has
-//! the mark: `straddle:PLAN-PROGRAM INDEX NAME`, the last two being the tun device's that packets are led into.
+//! the mark: `straddle:PLAN-PROGRAM INDEX NAME`, the last two being the tun device's that packets are led into,
+//! or past.
 
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 
 use aya::maps::{Array, Map, MapData};
 use aya::programs::tc::SchedClassifier;
 use aya::programs::{ProgramInfo, TcAttachType};
-use straddle_intent::object::{Ends, FastPath, Hook};
+use straddle_intent::object::{Ends, FastPath, Hook, Tables};
 
 use crate::Error;
 use crate::netlink::{Names, index, link};
@@ -17,6 +18,7 @@ use crate::netlink::{Names, index, link};
 use super::Name;
 use super::counts::Kept;
 use super::program::{Loaded, MARK_ROOM, MARKED, refused};
+use super::watch::{self, Watch};
 
 /// `BPF_PROG_ATTACH`, `BPF_PROG_DETACH`, `BPF_TCX_INGRESS`, `BPF_F_REPLACE` (`linux/bpf.h`).
 const ATTACH: libc::c_long = 8;
@@ -76,6 +78,16 @@ pub(super) fn refusal() -> Option<String> {
     if let Err(error) = Loaded::inward(&Ends::shared_example(), 1, "") {
         return Some(error.to_string());
     }
+    no_hook()
+}
+
+/// As [`refusal`], of programs that go past a translator's device.
+pub(super) fn direct_refusal() -> Option<String> {
+    let refused = Loaded::direct(&Tables::example(), 1, "").err().map(|error| error.to_string());
+    no_hook().or(refused)
+}
+
+fn no_hook() -> Option<String> {
     let asked = SchedClassifier::query_tcx("lo", TcAttachType::Ingress);
     asked.err().map(|error| format!("no tcx hook, which Linux has since 6.6 ({})", refused(error)))
 }
@@ -91,11 +103,16 @@ pub(super) fn dump(dev: &str, names: &Names) -> Vec<FastPath> {
     found.collect()
 }
 
-/// Puts a program there, in the place of one for the same device: each packet sees one of the two.
-pub(super) fn put(wanted: &FastPath, ends: &Ends, name: &Name) -> Result<(), Error> {
+/// Puts a program there, in the place of one for the same device: each packet sees one of the two. `load` is told the
+/// number of the tun device, and the mark.
+pub(super) fn put(
+    wanted: &FastPath,
+    name: &Name,
+    load: impl FnOnce(u32, &str) -> Result<Loaded, Error>,
+) -> Result<(), Error> {
     let (dev, into) = (wanted.dev.as_str(), wanted.serves());
     let target = link::index(into)?;
-    let mut loaded = Loaded::inward(ends, target, &format!("{name} {target} {into}"))?;
+    let mut loaded = load(target, &format!("{name} {target} {into}"))?;
     let former = present(dev).into_iter().find(|present| present.into == into);
     let held = former.as_ref().map(|former| former.info.fd().map_err(refused)).transpose()?;
     let counted = former.and_then(|former| Kept::of(former.info.id()).ok());
@@ -130,6 +147,21 @@ pub(super) fn remove(dev: &str, into: &str) -> Result<(), Error> {
 pub(super) fn kept(dev: &str, into: &str) -> Result<Option<Kept>, Error> {
     let ours = present(dev).into_iter().find(|present| present.into == into);
     ours.map(|present| Kept::of(present.info.id())).transpose()
+}
+
+/// Tells the program for this device of ours what is so of the host.
+pub(super) fn watched(dev: &str, into: &str, watch: &Watch) -> Result<(), Error> {
+    for present in present(dev).into_iter().filter(|present| present.into == into) {
+        for id in present.info.map_ids().map_err(refused)?.unwrap_or_default() {
+            let data = MapData::from_id(id).map_err(refused)?;
+            if data.info().map_err(refused)?.name_as_str() == Some(watch::MAP) {
+                let map = Map::from_map_data(data).map_err(refused)?;
+                let mut map: Array<MapData, watch::Raw> = map.try_into().map_err(refused)?;
+                map.set(0, watch.raw(), 0).map_err(refused)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn present(dev: &str) -> Vec<Present> {

@@ -1,5 +1,6 @@
 //! The fast path: a program at the egress hook of a translator's or carrier's tun device (`bpf/tun_egress.c`,
-//! `bpf/carrier_egress.c`), and for a carrier one more behind the uplink (`bpf/uplink_ingress.c`).
+//! `bpf/carrier_egress.c`), and behind uplinks one more: for a carrier (`bpf/uplink_ingress.c`), and past a translator's
+//! device (`bpf/direct_ingress.c`).
 //!
 //! The first hangs on the device by a filter of a `clsact` qdisc and is pinned nowhere: it lives as long as the
 //! device does, whoever serves that, and goes with it. The filter's name is the mark, and tells what the program
@@ -11,10 +12,12 @@ mod counts;
 mod filter;
 mod ingress;
 mod program;
+mod watch;
 
-pub use counts::{Carried, Counts, SLOW, SLOW_CARRIER, Together, Traffic};
+pub use counts::{Carried, Counts, SLOW, SLOW_CARRIER, SLOW_DIRECT, Together, Traffic};
 #[doc(hidden)]
 pub use program::Loaded;
+pub use watch::Watch;
 
 use std::collections::BTreeMap;
 
@@ -51,6 +54,12 @@ pub fn inward_refusal() -> Option<String> {
     ingress::refusal()
 }
 
+/// Why this kernel takes no program past a translator's device; `None` when it does.
+#[must_use]
+pub fn direct_refusal() -> Option<String> {
+    ingress::direct_refusal()
+}
+
 /// The programs of ours at these devices.
 pub(crate) fn dump(socket: &mut Socket, links: &[Link], names: &Names) -> Result<Vec<FastPath>, Error> {
     let mut found = Vec::new();
@@ -79,7 +88,12 @@ pub(crate) fn put(socket: &mut Socket, wanted: &FastPath, names: &Names) -> Resu
     let loaded = match task {
         Task::Translate(tables) => Loaded::new(tables, 0)?,
         Task::Encapsulate(ends) => Loaded::outward(ends, 0)?,
-        Task::Decapsulate(ends) => return ingress::put(wanted, ends, &name),
+        Task::Decapsulate(ends) => {
+            return ingress::put(wanted, &name, |into, mark| Loaded::inward(ends, into, mark));
+        }
+        Task::Direct(tables) => {
+            return ingress::put(wanted, &name, |into, mark| Loaded::direct(tables, into, mark));
+        }
     };
     attach(socket, &wanted.dev, index(names, &wanted.dev)?, loaded, &name)
 }
@@ -117,6 +131,16 @@ pub(crate) fn tell(socket: &mut Socket, names: &Names, known: &FastPath) -> Resu
 pub(crate) fn counts(socket: &mut Socket, dev: &str, names: &Names) -> Result<Option<Counts>, Error> {
     let kept = egress(socket, dev, names)?;
     kept.map(|kept| kept.read().map(Into::into)).transpose()
+}
+
+/// What the program behind `uplink` that goes past a translator's device has counted; none where there is none.
+pub(crate) fn direct_counts(uplink: &str, dev: &str) -> Result<Option<Counts>, Error> {
+    ingress::kept(uplink, dev)?.map(|kept| kept.read().map(Into::into)).transpose()
+}
+
+/// Tells such a program what is so of the host. Where there is none there is nothing to tell.
+pub(crate) fn watched(program: &FastPath, watch: &Watch) -> Result<(), Error> {
+    ingress::watched(&program.dev, program.serves(), watch)
 }
 
 /// What a carrier's programs have counted, that at its device and that behind its uplink; none where there is

@@ -13,9 +13,12 @@ use crate::Error;
 
 use super::clients;
 use super::counts::{self, Kept};
+use super::watch::{self, Watch};
 
 /// Compiled from `bpf/tun_egress.c`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tun_egress.o"));
+/// Compiled from `bpf/direct_ingress.c`.
+static DIRECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/direct_ingress.o"));
 /// Compiled from `bpf/carrier_egress.c`.
 static OUTWARD: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/carrier_egress.o"));
 /// Compiled from `bpf/uplink_ingress.c`.
@@ -30,7 +33,9 @@ const EAM6: &str = "EAM6";
 const CARRIER: &str = "CARRIER";
 const INTO: &str = "INTO";
 const PEERS: &str = "PEERS";
-/// The map that an inward program's mark stands in, and its size in bytes.
+/// Bytes of an Ethernet header.
+const ETHERNET: u32 = 14;
+/// The map that the mark of a program behind an uplink stands in, and its size in bytes.
 pub(super) const MARKED: &str = "STRADDLE";
 pub(super) const MARK_ROOM: usize = 96;
 /// Lines of a verifier's log that tell what it stumbled over; the last ones.
@@ -50,16 +55,38 @@ impl Loaded {
     /// # Errors
     /// What the kernel lacks or refuses, with the end of the verifier's log.
     pub fn new(tables: &Tables, before: u32) -> Result<Loaded, Error> {
+        Loaded::translating(EbpfLoader::new(), OBJECT, tables, before)?.taken()
+    }
+
+    /// Loads the program that translates behind an Ethernet device, past the tun device with this number. `mark` is what
+    /// it is told by.
+    ///
+    /// # Errors
+    /// As [`Loaded::new`].
+    pub fn direct(tables: &Tables, into: u32, mark: &str) -> Result<Loaded, Error> {
+        let mut loader = EbpfLoader::new();
+        loader.override_global(INTO, &into, true);
+        let mut loaded = Loaded::translating(loader, DIRECT, tables, ETHERNET)?;
+        loaded.mark(mark)?;
+        loaded.taken()
+    }
+
+    fn translating(
+        loader: EbpfLoader<'_>,
+        object: &[u8],
+        tables: &Tables,
+        before: u32,
+    ) -> Result<Loaded, Error> {
         let count = u32::try_from(tables.eam4.len()).unwrap_or(u32::MAX).max(1);
         let seed = RandomState::new().build_hasher().finish();
-        let mut loader = EbpfLoader::new();
+        let mut loader: EbpfLoader<'_> = loader;
         loader.override_global(CONSTANTS, tables.constants.as_slice(), true);
-        loader.override_global(SEED, &seed, true).override_global(BEFORE, &before, true);
+        let loader = loader.override_global(SEED, &seed, true).override_global(BEFORE, &before, true);
         let mut ebpf =
-            loader.map_max_entries(EAM4, count).map_max_entries(EAM6, count).load(OBJECT).map_err(refused)?;
+            loader.map_max_entries(EAM4, count).map_max_entries(EAM6, count).load(object).map_err(refused)?;
         fill(&mut ebpf, EAM4, tables.eam4.iter().copied())?;
         fill(&mut ebpf, EAM6, tables.eam6.iter().copied())?;
-        Loaded { ebpf, clients: Vec::new() }.taken()
+        Ok(Loaded { ebpf, clients: Vec::new() })
     }
 
     /// Loads the program that encapsulates, as [`Loaded::new`].
@@ -86,12 +113,28 @@ impl Loaded {
         loader.map_max_entries(PEERS, count.max(1));
         let mut ebpf = clients::load(&mut loader, INWARD, ends)?;
         fill(&mut ebpf, PEERS, ends.peers().map(|remote| (remote, 0_u32)))?;
+        let mut loaded = Loaded { ebpf, clients: clients::names(ends) };
+        loaded.mark(mark)?;
+        loaded.taken()
+    }
+
+    fn mark(&mut self, mark: &str) -> Result<(), Error> {
         let mut value = [0; MARK_ROOM];
         value.iter_mut().zip(mark.bytes()).for_each(|(to, from)| *to = from);
-        let map = ebpf.map_mut(MARKED).ok_or_else(|| refused("the mark is missing"))?;
-        let mut map: Array<&mut MapData, [u8; MARK_ROOM]> = map.try_into().map_err(refused)?;
-        map.set(0, value, 0).map_err(refused)?;
-        Loaded { ebpf, clients: clients::names(ends) }.taken()
+        self.array::<[u8; MARK_ROOM]>(MARKED)?.set(0, value, 0).map_err(refused)
+    }
+
+    /// Tells a program that goes past a device what is so of the host.
+    ///
+    /// # Errors
+    /// When the kernel does not take it.
+    pub fn watched(&mut self, watch: &Watch) -> Result<(), Error> {
+        self.array::<watch::Raw>(watch::MAP)?.set(0, watch.raw(), 0).map_err(refused)
+    }
+
+    fn array<V: aya::Pod>(&mut self, name: &str) -> Result<Array<&mut MapData, V>, Error> {
+        let map = self.ebpf.map_mut(name).ok_or_else(|| refused(format!("the map {name} is missing")))?;
+        map.try_into().map_err(refused)
     }
 
     /// Has the kernel take the program.
@@ -107,6 +150,32 @@ impl Loaded {
     pub fn test<'a>(&self, packet: &[u8], room: &'a mut [u8]) -> Result<(u32, &'a [u8]), Error> {
         let options =
             TestRunOptions { data_in: Some(packet), data_out: Some(&mut *room), ..Default::default() };
+        let done = self.classifier()?.test_run(options).map_err(refused)?;
+        let out = room.get(..done.data_size_out as usize).unwrap_or_default();
+        Ok((done.return_value, out))
+    }
+
+    /// As [`Loaded::test`], of a packet that comes in by this device.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn test_from<'a>(
+        &self,
+        dev: u32,
+        packet: &[u8],
+        room: &'a mut [u8],
+    ) -> Result<(u32, &'a [u8]), Error> {
+        // `ifindex` of `struct __sk_buff`.
+        let mut context = [0; 192];
+        if let Some(field) = context.get_mut(40..44) {
+            field.copy_from_slice(&dev.to_ne_bytes());
+        }
+        let options = TestRunOptions {
+            data_in: Some(packet),
+            data_out: Some(&mut *room),
+            ctx_in: Some(&context),
+            ..Default::default()
+        };
         let done = self.classifier()?.test_run(options).map_err(refused)?;
         let out = room.get(..done.data_size_out as usize).unwrap_or_default();
         Ok((done.return_value, out))
@@ -168,6 +237,7 @@ pub(super) fn fill<K: aya::Pod, V: aya::Pod>(
 pub(super) fn digest(task: &Task) -> String {
     digest_of(match task {
         Task::Translate(_) => OBJECT,
+        Task::Direct(_) => DIRECT,
         Task::Encapsulate(_) => OUTWARD,
         Task::Decapsulate(_) => INWARD,
     })
@@ -175,7 +245,7 @@ pub(super) fn digest(task: &Task) -> String {
 
 /// Whether a program with this digest is one of this build.
 pub(super) fn is_own(digest: &str) -> bool {
-    [OBJECT, OUTWARD, INWARD].iter().any(|object| digest_of(object) == digest)
+    [OBJECT, DIRECT, OUTWARD, INWARD].iter().any(|object| digest_of(object) == digest)
 }
 
 /// An error of the loader with its causes; of a verifier's log, the end.

@@ -34,7 +34,8 @@ pub enum Hook {
     /// Before what is sent into the device.
     #[default]
     Egress,
-    /// Behind what comes in by it: what is a carrier's comes in by this device of the carrier's instead.
+    /// Behind what comes in by it: what is a carrier's comes in by this device of the carrier's instead, and what is for
+    /// this device of a translator's goes out at once.
     Ingress(String),
 }
 
@@ -43,6 +44,8 @@ pub enum Hook {
 pub enum Task {
     /// Translates, in front of a translator's device.
     Translate(Tables),
+    /// Translates behind somebody else's device, and sends what came out.
+    Direct(Tables),
     /// Adds outer headers, in front of a carrier's device.
     Encapsulate(Ends),
     /// Takes them off, behind an uplink.
@@ -54,6 +57,12 @@ impl FastPath {
     #[must_use]
     pub fn new(dev: &str, config: &Config) -> FastPath {
         FastPath::of(dev, Hook::Egress, Task::Translate(Tables::new(config)))
+    }
+
+    /// What translates so behind `uplink`, past a translator's device.
+    #[must_use]
+    pub fn direct(uplink: &str, dev: &str, config: &Config) -> FastPath {
+        FastPath::of(uplink, Hook::Ingress(dev.into()), Task::Direct(Tables::new(config)))
     }
 
     /// What encapsulates so on a carrier's device.

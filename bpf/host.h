@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* What a program that passes by a part of the kernel must know of the host. */
+#pragma once
+
+#include "kernel.h"
+
+static __u64 (*bpf_jiffies64)(void) = (void *)118;
+
+/* XFRM_POLICY_IN, XFRM_POLICY_OUT, XFRM_POLICY_FWD (linux/xfrm.h). */
+enum { POLICY_IN = 0, POLICY_OUT = 1, POLICY_FWD = 2, POLICIES = 6 };
+/* NF_INET_PRE_ROUTING, NF_INET_FORWARD, NF_INET_POST_ROUTING (linux/netfilter.h). */
+enum { PRE_ROUTING = 0, FORWARD = 2, POST_ROUTING = 4, HOOKS = 5 };
+
+/* The way to how many IPsec policies the namespace has, and what netfilter calls. */
+struct netns_xfrm {
+	unsigned int policy_count[POLICIES];
+} __attribute__((preserve_access_index));
+struct nf_hook_entries {
+	__u16 num_hook_entries;
+} __attribute__((preserve_access_index));
+struct netns_nf {
+	struct nf_hook_entries *hooks_ipv4[HOOKS], *hooks_ipv6[HOOKS];
+} __attribute__((preserve_access_index));
+struct net {
+	struct netns_xfrm xfrm;
+	struct netns_nf nf;
+} __attribute__((preserve_access_index));
+typedef struct {
+	struct net *net;
+} __attribute__((preserve_access_index)) possible_net_t;
+struct net_device {
+	possible_net_t nd_net;
+	unsigned short type;
+	void *rx_handler;
+	struct nf_hook_entries *nf_hooks_ingress;
+} __attribute__((preserve_access_index));
+struct sk_buff___dev {
+	struct net_device *dev;
+} __attribute__((preserve_access_index));
+
+/* The device that a packet is at. */
+INLINE struct net_device *device(struct __sk_buff *skb)
+{
+	struct sk_buff___dev *kernel = (void *)skb;
+	struct net_device *dev = 0;
+	bpf_probe_read_kernel(&dev, sizeof(dev), __builtin_preserve_access_index(&kernel->dev));
+	return dev;
+}
+
+/* The network namespace of a device. */
+INLINE struct net *namespace(struct net_device *dev)
+{
+	struct net *net = 0;
+	bpf_probe_read_kernel(&net, sizeof(net), __builtin_preserve_access_index(&dev->nd_net.net));
+	return net;
+}
+
+/* Whether the host has IPsec policies of these directions, a bit each: a program's packets pass none. */
+INLINE bool has_policies(struct net *net, __u32 directions)
+{
+	unsigned int count[POLICIES] = {};
+	__u32 found = 0;
+	/* A kernel without IPsec has no such field (BPF_FIELD_EXISTS). */
+	if (!__builtin_preserve_field_info(net->xfrm.policy_count, 2))
+		return false;
+	bpf_probe_read_kernel(count, sizeof(count), __builtin_preserve_access_index(&net->xfrm.policy_count));
+	for (int direction = POLICY_IN; direction <= POLICY_FWD; direction++)
+		found |= directions & 1 << direction ? count[direction] : 0;
+	return found != 0;
+}
