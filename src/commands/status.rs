@@ -60,7 +60,9 @@ pub(crate) fn status(place: &Place, json: bool) -> Ended {
             conflicts.into_iter().map(|conflict| vec![conflict.message, conflict.help]).collect()
         }
     };
-    let by_kernel = look.plan.bridges.iter().filter(|bridge| !bridge.is_served());
+    // Whoever is waited for may be about to share a device with those that are served.
+    let is_by_kernel = |bridge: &&Bridge| !bridge.is_served() && !matches!(bridge.via, Via::Awaited(_));
+    let by_kernel = look.plan.bridges.iter().filter(is_by_kernel);
     let names: Vec<&str> = by_kernel.filter_map(Bridge::device).collect();
     let mut devices = site.kernel.counters(&names)?;
     let dropped = dropped(&look.plan, &site.kernel.counted()?);

@@ -4,7 +4,7 @@ mod http;
 mod signed;
 mod trouble;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -52,6 +52,7 @@ impl Updates {
     /// A bridge whose key can't be read is left out. What is in the way is said once, and tried again with the next change.
     pub(super) fn change(&mut self, plan: &Plan) {
         let anew = std::mem::take(&mut self.anew);
+        self.endpoints.forget_others(&heard_of(plan));
         let mut troubles = self.change_signed(&plan.updates, anew);
         troubles.extend(self.change_http(plan.http.as_ref(), anew));
         // Whoever has the file read anew wants to know what is still in the way.
@@ -193,6 +194,14 @@ impl Updates {
     fn print(&self, bridge: &str) -> Option<&str> {
         self.signed.as_ref()?.prints.get(bridge).map(String::as_str)
     }
+}
+
+/// The bridges whose other ends tell this host where they are.
+fn heard_of(plan: &Plan) -> BTreeSet<&str> {
+    let signed = plan.updates.iter().filter(|update| update.tells.is_none());
+    let by_http = plan.http.iter().flat_map(|http| &http.clients);
+    let signed = signed.map(|update| update.bridge.as_str());
+    signed.chain(by_http.map(|client| client.bridge.as_str())).collect()
 }
 
 /// Wakes whoever waits for news.

@@ -54,7 +54,7 @@ fn bridge(straddle: &Straddle, vps: &Host, name: &str) -> Result<Value, LabError
 }
 
 /// Packets of a client's that went fast and slow, both ways.
-fn carried(bridge: &Value) -> (u64, u64) {
+pub(crate) fn carried(bridge: &Value) -> (u64, u64) {
     let fast = ["outward", "inward"].iter().filter_map(|way| bridge["fast"][way]["packets"].as_u64()).sum();
     let slow = ["packets_out", "packets_in"].iter().filter_map(|way| bridge["counters"][way].as_u64()).sum();
     assert_eq!(bridge["fast"]["lost"].as_u64(), Some(0), "{bridge}");

@@ -152,6 +152,7 @@ fn certificates_are_looked_at() -> Result<(), LabError> {
         Ok(())
     };
     check(2, "vps.pem: No such file or directory")?;
+    check(2, "vps.key: No such file or directory")?;
     let made = |words: &str| -> Result<(), LabError> {
         let words = format!("openssl req -x509 -newkey rsa:2048 -nodes {words}");
         let files = ["-keyout", &key.display().to_string(), "-out", &certificate.display().to_string()];

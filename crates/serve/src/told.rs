@@ -1,7 +1,7 @@
 //! Endpoints that were told, in whatever way: one room for all who hear of them. The latest word on a bridge counts,
 //! since each says where the client is at that moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -51,6 +51,16 @@ impl Endpoints {
         self.lock().iter().map(|(bridge, known)| (bridge.clone(), known.endpoint)).collect()
     }
 
+    /// Nobody will tell of any other bridge any more: what is known of others takes no place from these.
+    pub fn forget_others(&self, heard_of: &BTreeSet<&str>) {
+        let mut all = self.lock();
+        let before = all.len();
+        all.retain(|bridge, _| heard_of.contains(bridge.as_str()));
+        if all.len() != before {
+            self.bell.ring();
+        }
+    }
+
     /// What is known of one bridge.
     #[must_use]
     pub fn of(&self, bridge: &str) -> Option<Known> {
@@ -83,6 +93,7 @@ impl Endpoints {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
     #[test]
     fn nobody_takes_the_place_of_another_from_afar() {
@@ -95,5 +106,21 @@ mod tests {
         // The shed's provider has given its address to the box.
         assert_eq!(known.learn("box", here, here), Some(true));
         assert_eq!(known.all(), BTreeMap::from([("box".into(), here)]));
+    }
+    #[test]
+    fn a_bridge_that_is_gone_takes_no_place() {
+        let [here, there]: [IpAddr; 2] = ["203.0.113.9", "198.51.100.7"].map(|text| text.parse().unwrap());
+        let known = Endpoints::new([("box".to_string(), there), ("shed".to_string(), here)]).unwrap();
+        let rung = || {
+            let mut fds = [PollFd::from_borrowed_fd(known.fd(), PollFlags::IN)];
+            poll(&mut fds, Some(&Timespec::default())).unwrap() == 1
+        };
+        known.forget_others(&BTreeSet::from(["box", "garden", "shed"]));
+        assert!(!rung());
+        assert_eq!(known.learn("garden", here, there), None);
+        known.forget_others(&BTreeSet::from(["box", "garden"]));
+        assert!(rung());
+        assert_eq!(known.all(), BTreeMap::from([("box".into(), there)]));
+        assert_eq!(known.learn("garden", here, there), Some(true));
     }
 }

@@ -287,8 +287,9 @@ fn certificate_files_that_are_of_no_use() {
     let (certificate, key) = folder.certificate("one");
     let (_, other) = folder.certificate("two");
     let told = |certificate: &str, key: &str| {
-        let error = Tls::read(certificate.as_ref(), key.as_ref()).map(drop).unwrap_err().to_string();
-        error.replace(&folder.0.display().to_string(), "")
+        let found = Tls::read(certificate.as_ref(), key.as_ref()).map(drop).unwrap_err();
+        let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
+        lines.join("\n").replace(&folder.0.display().to_string(), "")
     };
     assert_eq!(
         told(&key, &key),
@@ -299,6 +300,7 @@ fn certificate_files_that_are_of_no_use() {
     assert!(told(&certificate, &other).starts_with("/one.pem and /two.key: "));
     assert!(told(&folder.path("none"), &key).starts_with("/none: "));
     assert_eq!(told(&folder.path(""), &key), "/ is no regular file");
+    assert_eq!(told(&folder.path(""), &folder.path("")), "/ is no regular file\n/ is no regular file");
     fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
     assert_eq!(
         told(&certificate, &key),

@@ -62,24 +62,27 @@ impl Found {
     }
 
     fn certificate(&mut self, own: &Spanned<String>, key: &Spanned<String>, name: &str) {
-        let of = |path: &Path| if path == Path::new(&key.value) { key } else { own };
-        let help = "name the files of a certificate, with those that signed it, and of its key, as PEM text";
         match Tls::read(Path::new(&own.value), Path::new(&key.value)) {
             Ok(tls) => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 let doubts = tls.doubts(name, now);
                 self.doubts.extend(doubts.iter().map(|doubt| format!("{}: {doubt}", own.value)));
             }
-            Err(TlsError::File(why)) => {
+            Err(found) => found.into_iter().for_each(|why| self.useless(own, key, why)),
+        }
+    }
+
+    fn useless(&mut self, own: &Spanned<String>, key: &Spanned<String>, why: TlsError) {
+        let of = |path: &Path| if path == Path::new(&key.value) { key } else { own };
+        let help = "name the files of a certificate, with those that signed it, and of its key, as PEM text";
+        match why {
+            TlsError::File(why) => {
                 let file = of(why.path());
                 self.key(Err(why), file, help);
             }
-            Err(why @ TlsError::Pair { .. }) => self.wrong(key, &why.to_string(), help),
-            Err(why @ TlsError::Empty { .. }) => self.wrong(own, &why.to_string(), help),
-            Err(TlsError::Content { path, source }) => {
-                let file = of(&path);
-                self.wrong(file, &TlsError::Content { path, source }.to_string(), help);
-            }
+            TlsError::Pair { .. } => self.wrong(key, &why.to_string(), help),
+            TlsError::Empty { .. } => self.wrong(own, &why.to_string(), help),
+            TlsError::Content { ref path, .. } => self.wrong(of(path), &why.to_string(), help),
         }
     }
 

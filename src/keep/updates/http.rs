@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use straddle_intent::plan::HttpUpdates;
-use straddle_serve::http::{Expected, Server, Tls, Transport};
+use straddle_serve::http::{Expected, Server, Tls, TlsError, Transport};
 use straddle_serve::told::Endpoints;
 use straddle_serve::update::read_secret;
 use straddle_wire::ip::Version;
@@ -91,10 +91,14 @@ fn clients(wanted: &HttpUpdates) -> (Vec<Expected>, Vec<Trouble>) {
     (clients, lacking)
 }
 
+fn all(found: &[TlsError]) -> String {
+    found.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
 fn tls(wanted: &HttpUpdates) -> Result<Option<Tls>, Complaint> {
     let Some((certificate, key)) = &wanted.certificate else { return Ok(None) };
-    Tls::read(Path::new(certificate), Path::new(key)).map(Some).map_err(|why| Complaint::Other {
-        message: format!("endpoints can't be heard by https: {why}"),
+    Tls::read(Path::new(certificate), Path::new(key)).map(Some).map_err(|found| Complaint::Other {
+        message: format!("endpoints can't be heard by https: {}", all(&found)),
         help:
             "write the files of a certificate, with those that signed it, and of its key: `certificate` and \
                `certificate-key`. They are read again within half a minute"

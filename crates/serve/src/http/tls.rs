@@ -76,28 +76,17 @@ impl Tls {
     /// Reads certificates (the server's own first, then those up to the root) and the server's key, both as PEM.
     ///
     /// # Errors
-    /// A file can't be read, or they are no certificate and its key.
-    pub fn read(certificates: &Path, key: &Path) -> Result<Tls, TlsError> {
-        let content = |path: &Path| {
-            let path = path.to_path_buf();
-            move |source| TlsError::Content { path, source }
+    /// A file can't be read, or they are no certificate and its key: all that is wrong with either.
+    pub fn read(certificates: &Path, key: &Path) -> Result<Tls, Vec<TlsError>> {
+        let (chain, secret) = match (chain(certificates), secret(key)) {
+            (Ok(chain), Ok(secret)) => (chain, secret),
+            (chain, secret) => return Err(chain.err().into_iter().chain(secret.err()).collect()),
         };
-        let text = read(certificates, opened(certificates)?.0, MOST)?;
-        let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
-        let chain = chain.map_err(content(certificates))?;
-        if chain.is_empty() {
-            return Err(TlsError::Empty { path: certificates.into() });
-        }
-        let (file, about) = opened(key)?;
-        is_kept_from(REFUSED, key, &about)?;
-        let secret = PrivateKeyDer::from_pem_slice(&read(key, file, MOST)?).map_err(content(key))?;
         let built = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain.clone(), secret));
-        let mut config = built.map_err(|source| TlsError::Pair {
-            certificates: certificates.into(),
-            key: key.into(),
-            source,
+        let mut config = built.map_err(|source| {
+            vec![TlsError::Pair { certificates: certificates.into(), key: key.into(), source }]
         })?;
         config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
         Ok(Tls { config: Arc::new(config), chain: chain.into() })
@@ -118,6 +107,23 @@ impl Tls {
     pub(super) fn connection(&self) -> Result<ServerConnection, rustls::Error> {
         ServerConnection::new(self.config.clone())
     }
+}
+
+fn content(path: &Path) -> impl FnOnce(pem::Error) -> TlsError {
+    |source| TlsError::Content { path: path.into(), source }
+}
+
+fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let text = read(path, opened(path)?.0, MOST)?;
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().map_err(content(path))?;
+    if chain.is_empty() { Err(TlsError::Empty { path: path.into() }) } else { Ok(chain) }
+}
+
+fn secret(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let (file, about) = opened(path)?;
+    is_kept_from(REFUSED, path, &about)?;
+    PrivateKeyDer::from_pem_slice(&read(path, file, MOST)?).map_err(content(path))
 }
 
 /// That a certificate is not for this name.

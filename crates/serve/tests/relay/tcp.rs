@@ -1,13 +1,14 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::AsFd as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{SendFlags, send};
-use straddle_serve::relay::{Alert, Limit, Protocol, Reason, Rules, Serving, Target};
+use straddle_serve::relay::{Limit, Protocol, Reason, Rules, Target};
 
-use super::{LIMIT, LOOPBACK, SEEN, World, abort, accepted, free, is_reset, server, turn, wait_until};
+use super::world::{LIMIT, LOOPBACK, World, accepted, free, is_reset, server, turn, wait_until};
 
 #[test]
 pub(super) fn both_directions_close_by_themselves() {
@@ -335,102 +336,6 @@ fn a_place_that_is_taken_is_told_and_tried_again() {
     drop((accepted(&server), client));
 }
 
-#[test]
-pub(super) fn descriptors_run_out_and_come_back() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let _turn = turn();
-    let (server, target) = server();
-    let world = World::tcp(target, Rules::default());
-    // Both loops listen by now.
-    drop((world.connect(), accepted(&server)));
-    world.ended(Reason::Finished, 1);
-
-    let before = getrlimit(Resource::Nofile);
-    let mut taken = vec![server.try_clone().unwrap()];
-    let highest = taken[0].as_raw_fd() as u64;
-    setrlimit(Resource::Nofile, Rlimit { current: Some(highest + 10), maximum: before.maximum }).unwrap();
-    while let Ok(another) = server.try_clone() {
-        taken.push(another);
-    }
-    // One descriptor for a client, none for whoever accepts it: it waits.
-    taken.pop();
-    let waiting = world.connect();
-    assert!(wait_until(|| world.serving.alerts() == [Alert::NoDescriptors]));
-    assert_eq!(world.counted().accepted, 1);
-    // One for it, none for the way on.
-    taken.pop();
-    is_reset(&waiting);
-    assert!(wait_until(|| world.counted().ends.contains(&(Reason::NoDescriptor.name(), 1))));
-    SEEN.lock().unwrap().push(Reason::NoDescriptor);
-    taken.clear();
-    setrlimit(Resource::Nofile, before).unwrap();
-    // All is as before, and it was told once.
-    let mut client = world.connect();
-    client.write_all(b"x").unwrap();
-    assert_eq!(accepted(&server).read(&mut [0]).unwrap(), 1);
-    assert!(world.serving.alerts().is_empty());
-}
-
-/// Relays leave what lies beyond their line to the rest of the process, and say that they are at it.
-#[test]
-fn descriptors_are_held_back() {
-    let _turn = turn();
-    let (server, target) = server();
-    let line = server.as_raw_fd() as u64 + 40;
-    let mut relay = World::tcp(target, Rules::default()).relay;
-    // None of a range's ports is had beyond it, and that is one sentence.
-    let first = relay.listens[0].first;
-    (relay.listens[0].first, relay.listens[0].last) = (20_000, 20_099);
-    let mut serving = Serving::begin(2, line).unwrap();
-    let troubles = serving.change(vec![relay.clone()]).unwrap_err();
-    let [trouble] = troubles else { panic!("{troubles:?}") };
-    assert!(trouble.lacks_files() && trouble.ports > 50, "{trouble}");
-    assert!(trouble.to_string().ends_with(": Too many open files (os error 24)"), "{trouble}");
-    drop(serving);
-
-    (relay.listens[0].first, relay.listens[0].last) = (first, first);
-    let world = World::within(relay, line);
-    let (mut held, mut clients) = (Vec::new(), 0);
-    while world.counted().at_limit.is_none() {
-        assert!(clients < 40, "{:?}", world.counted());
-        // These are beyond the line themselves, so that all below it are the relay's.
-        let high = |stream: TcpStream| rustix::io::fcntl_dupfd_cloexec(&stream, line as i32 + 100).unwrap();
-        held.push(high(world.connect()));
-        clients += 1;
-        assert!(wait_until(|| {
-            let counted = world.counted();
-            counted.at_limit.is_some() || counted.accepted >= clients
-        }));
-        server.set_nonblocking(true).unwrap();
-        held.extend(server.accept().map(|(served, _)| high(served)));
-    }
-    assert_eq!(world.serving.alerts(), [Alert::NoDescriptors]);
-    // What connecting took below the line for a moment, and what the relay gives back, is taken for good.
-    let mut others = Vec::new();
-    let mut beyond = 0;
-    while beyond < 3 {
-        let other: TcpListener = server.try_clone().unwrap();
-        if other.as_raw_fd() as u64 >= line {
-            beyond += 1;
-            thread::sleep(Duration::from_millis(110));
-        } else {
-            beyond = 0;
-        }
-        others.push(other);
-    }
-    // Whoever comes waits, and the rest of the process is not at its end.
-    assert!(wait_until(|| world.counted().at_limit == Some(Limit::OpenFiles)));
-    let accepted_before = world.counted().accepted;
-    let mut waiting = world.connect();
-    waiting.write_all(b"x").unwrap();
-    thread::sleep(Duration::from_millis(300));
-    assert_eq!(world.counted().accepted, accepted_before);
-    drop((others, held));
-    server.set_nonblocking(false).unwrap();
-    while accepted(&server).read(&mut [0]).unwrap_or(0) == 0 {}
-    assert!(wait_until(|| world.counted().at_limit.is_none()));
-}
-
 /// A range keeps its offset.
 #[test]
 fn the_ports_of_a_range() {
@@ -445,4 +350,9 @@ fn the_ports_of_a_range() {
     let client = TcpStream::connect((LOOPBACK, first + 1)).unwrap();
     drop((accepted(&server), client));
     world.ended(Reason::Finished, 1);
+}
+
+/// Closes with a reset.
+fn abort(stream: TcpStream) {
+    set_socket_linger(stream.as_fd(), Some(Duration::ZERO)).unwrap();
 }

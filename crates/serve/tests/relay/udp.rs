@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use straddle_serve::relay::{Protocol, Reason, Rules, Target};
 
-use super::{LIMIT, LOOPBACK, World, turn};
+use super::world::{LIMIT, LOOPBACK, World, turn};
 
 fn udp() -> (UdpSocket, SocketAddr) {
     let socket = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();

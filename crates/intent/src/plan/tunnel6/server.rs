@@ -69,6 +69,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, served: &[&Tunnel6], facts: &F
     neighbours::add(plan, model, &clients, (uplink, &near), facts);
     hearing::add(plan, model, served);
     unassigned(&mut plan.wanted, served, &near);
+    plan.remarks.extend(heard(served));
     plan.remarks.extend(remarks(&clients, uplink, facts));
     plan.bridges.extend(bridges);
 }
@@ -222,6 +223,17 @@ fn unassigned(wanted: &mut Vec<Wanted>, served: &[&Tunnel6], near: &[Ipv6Net]) {
     let pools: BTreeSet<Ipv6Net> = served.iter().flat_map(|tunnel| tunnel.pool.iter().copied()).collect();
     let routed = pools.into_iter().filter(|pool| !near.iter().any(|net| net.contains(pool)));
     wanted.extend(routed.map(|pool| route(Route::unreachable(pool.into()))));
+}
+
+/// Where signed updates arrive: until one does, its client has no tunnel.
+fn heard(served: &[&Tunnel6]) -> Option<String> {
+    let ports: BTreeSet<u16> =
+        served.iter().filter_map(|tunnel| Some(tunnel.update.as_ref()?.port)).collect();
+    let listed: Vec<String> = ports.iter().map(ToString::to_string).collect();
+    let word = if ports.len() == 1 { "port" } else { "ports" };
+    (!ports.is_empty()).then(|| {
+        format!("updates arrive at UDP {word} {} over IPv4: a firewall must let them in", listed.join(", "))
+    })
 }
 
 fn remarks(clients: &[Client<'_>], uplink: &str, facts: &Facts<'_>) -> Vec<String> {
