@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::{Done, again};
 
 /// Seconds that each fuzz target runs.
-const FUZZ: &str = "30";
+const FUZZ: &str = "20";
 
 /// Every check, the quick ones first.
 pub fn ci() -> Done {
