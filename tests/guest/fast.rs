@@ -2,12 +2,13 @@
 //! it has no flag for the inner header (since 6.3) and no tcx hook (since 6.6).
 
 use std::fs;
+use std::time::Duration;
 
 use serde_json::Value;
 use straddle_lab::probe::transfer;
 use straddle_lab::straddle::{Installed, Straddle};
 use straddle_lab::world::{BORROWED, DataCentre, World, WorldOptions};
-use straddle_lab::{Carrier, LabError, Peer, SIIT_CONFIG};
+use straddle_lab::{Carrier, LabError, Peer, SIIT_CONFIG, wait};
 
 use crate::{exe, turn};
 
@@ -42,8 +43,12 @@ impl Went {
 
 /// What `status` has counted of the first bridge, by the words for a way in the counters of either path.
 pub(crate) fn went(host: &Installed<'_>, fast: &str, slow: &[&str]) -> Result<Went, LabError> {
-    let output = host.try_verb(&["status", "--json"])?;
-    let status: Value = serde_json::from_str(&output.stdout).unwrap();
+    // A machine that is busy may keep `run` from answering in time.
+    let status = wait::until("the counters of run", Duration::from_secs(20), || {
+        let output = host.try_verb(&["status", "--json"]).ok()?;
+        let status: Value = serde_json::from_str(&output.stdout).ok()?;
+        (!status["bridges"][0]["counters"].is_null()).then_some(status)
+    })?;
     let bridge = &status["bridges"][0];
     assert_eq!(bridge["fast"]["lost"].as_u64().unwrap_or(0), 0, "{status}");
     let slow = slow.iter().fold(&bridge["counters"], |value, word| &value[word]);
