@@ -107,6 +107,7 @@ mod tests {
         assert_eq!(known.learn("box", here, here), Some(true));
         assert_eq!(known.all(), BTreeMap::from([("box".into(), here)]));
     }
+
     #[test]
     fn a_bridge_that_is_gone_takes_no_place() {
         let [here, there]: [IpAddr; 2] = ["203.0.113.9", "198.51.100.7"].map(|text| text.parse().unwrap());

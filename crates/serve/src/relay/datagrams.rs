@@ -44,10 +44,8 @@ impl Desk {
 pub(super) fn prepare(socket: &OwnedFd, told_in_v6: Option<bool>) -> Result<(), Errno> {
     // Without them it goes slower.
     let _ = option::set(socket, libc::SOL_UDP, libc::UDP_GRO, 1);
-    let _ = option::set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, WAITING)
-        .or_else(|_| option::set(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, WAITING));
-    let _ = option::set(socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, WAITING)
-        .or_else(|_| option::set(socket, libc::SOL_SOCKET, libc::SO_SNDBUF, WAITING));
+    option::set_receive_queue(socket, WAITING);
+    option::set_send_queue(socket, WAITING);
     match told_in_v6 {
         None => Ok(()),
         Some(true) => option::set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1),

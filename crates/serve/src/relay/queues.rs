@@ -17,19 +17,16 @@ const LONGEST: u32 = 1 << 20;
 
 /// Limits what the source's socket receives ahead and what the sink's keeps to be sent.
 pub(super) fn limit(source: impl AsFd, sink: impl AsFd) {
-    // Without a limit it goes, only slower.
     if let Some(bytes) = shortest_round_trip(&source).and_then(asked) {
-        let _ = option::set(&source, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
-            .or_else(|_| option::set(&source, libc::SOL_SOCKET, libc::SO_RCVBUF, bytes));
+        option::set_receive_queue(&source, bytes);
     }
     if let Some(bytes) = shortest_round_trip(&sink).and_then(asked) {
-        let _ = option::set(&sink, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, bytes)
-            .or_else(|_| option::set(&sink, libc::SOL_SOCKET, libc::SO_SNDBUF, bytes));
+        option::set_send_queue(&sink, bytes);
     }
 }
 
-/// What to ask for a socket with this round trip in microseconds, if the other end is near. The kernel doubles it,
-/// for its own records.
+/// What to ask for a socket with this round trip in microseconds, if the other end is near. The kernel
+/// doubles it.
 fn asked(round_trip: u32) -> Option<i32> {
     let bytes = round_trip.checked_mul(BYTES_A_MICROSECOND)?.max(SHORTEST);
     i32::try_from(bytes / 2).ok().filter(|_| bytes <= LONGEST)
