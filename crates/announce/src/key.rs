@@ -27,7 +27,17 @@ pub(crate) enum Toward {
 pub struct Key {
     to_server: Hmac<Sha256>,
     to_client: Hmac<Sha256>,
-    print: [u8; 4],
+    print: Print,
+}
+
+/// What a key is told apart by; it may be shown.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Print([u8; 4]);
+
+impl fmt::Display for Print {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 /// A key has fewer or more bytes than are allowed.
@@ -57,14 +67,14 @@ impl Key {
         Ok(Self {
             to_server: keyed.clone().chain_update(TO_SERVER),
             to_client: keyed.chain_update(TO_CLIENT),
-            print: [a, b, c, d],
+            print: Print([a, b, c, d]),
         })
     }
 
     /// Whether two hosts have one key can be seen by this, which may be shown: of 256 random bits it tells 32, and
     /// those only to whoever could guess the others.
     #[must_use]
-    pub const fn print(&self) -> [u8; 4] {
+    pub const fn print(&self) -> Print {
         self.print
     }
 

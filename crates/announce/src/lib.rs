@@ -83,7 +83,7 @@ mod server;
 pub use bridge::BridgeId;
 pub use client::{Client, Now, Timing};
 pub use endpoint::is_suitable;
-pub use key::{Key, KeyLength};
+pub use key::{Key, KeyLength, Print};
 pub use message::{Datagram, LENGTH, Run, Unverified};
 pub use reason::Reason;
 pub use server::{Outcome, Server};

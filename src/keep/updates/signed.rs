@@ -43,8 +43,7 @@ impl Signed {
         }
         let (mut clients, mut prints) = (Vec::new(), BTreeMap::new());
         for (update, key) in keys {
-            let print = key.print().iter().map(|byte| format!("{byte:02x}")).collect();
-            prints.insert(update.bridge.clone(), print);
+            prints.insert(update.bridge.clone(), key.print().to_string());
             if update.tells.is_none() {
                 continue;
             }

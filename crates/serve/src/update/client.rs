@@ -8,7 +8,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{PollFd, PollFlags};
 use serde::Serialize;
-use straddle_announce::{self as announce, BridgeId, Key, LENGTH, Now, Reason, Run, Timing, is_suitable};
+use straddle_announce::{
+    self as announce, BridgeId, Key, LENGTH, Now, Print, Reason, Run, Timing, is_suitable,
+};
 
 use super::socket::connected;
 use super::tally::{Counts, Tally};
@@ -131,7 +133,7 @@ impl Client {
 struct Teller {
     shared: Arc<Shared>,
     /// What the key is told apart by.
-    print: [u8; 4],
+    print: Print,
     client: announce::Client,
     server: SocketAddr,
     began: Instant,
@@ -269,8 +271,7 @@ fn taken(server: SocketAddr, endpoint: Option<IpAddr>) -> String {
 }
 
 /// Whoever has the wrong key gets no answer, so that nobody learns which bridges there are: both look alike from here.
-fn silent(server: SocketAddr, print: [u8; 4]) -> String {
-    let print: String = print.iter().map(|byte| format!("{byte:02x}")).collect();
+fn silent(server: SocketAddr, print: Print) -> String {
     format!(
         "{server} does not answer. Either it is not reached: is `straddle run` up there, and UDP port {} let in? Or it \
          does not know this end: `straddle status` there counts it as `forged` where the key is another, and as \
