@@ -368,51 +368,23 @@ fn published(config: &Config, entry: &config::Relay, host: &config::Host, found:
     }
 }
 
+/// Where this host hears of another's endpoint.
+struct Hearing {
+    protocol: Protocol,
+    addresses: Vec<IpAddr>,
+    port: u32,
+    /// For whom.
+    recipe: &'static str,
+    /// What to give another port.
+    other: &'static str,
+}
+
 /// Where another host tells its endpoint, nobody else can listen. A `key-file` says that it does.
 fn updates(config: &Config, entry: &config::Relay, host: &config::Host, found: &mut Vec<Diagnostic>) {
-    let here =
-        |named: &Option<Spanned<String>>| named.as_ref().is_some_and(|named| named.value == host.name.value);
-    let (four, six) = (
-        host.ipv4.iter().map(|net| IpAddr::V4(net.value.addr())),
-        host.ipv6.iter().map(|address| IpAddr::V6(address.value)),
-    );
-    let port = |written: &Option<Spanned<u32>>| value(written).unwrap_or(UPDATE_PORT.into());
-    let publishes =
-        config.publishes.iter().filter(|publish| here(&publish.from) && publish.key_file.is_some());
-    let publishes = publishes.map(|publish| {
-        (
-            Protocol::Udp,
-            six.clone().collect(),
-            port(&publish.update_port),
-            "[[publish]]",
-            "the [[publish]] another `update-port`",
-        )
-    });
-    let tunnels = config.tunnels6.iter().filter(|tunnel| here(&tunnel.server) && tunnel.key_file.is_some());
-    let tunnels = tunnels.map(|tunnel| {
-        (
-            Protocol::Udp,
-            four.clone().take(1).collect(),
-            port(&tunnel.update_port),
-            "[[tunnel6]]",
-            "the [[tunnel6]] another `update-port`",
-        )
-    });
-    let url = host.update_url.as_ref().filter(|_| super::tunnel6::hears_http(config, host));
-    let http = url.map(|url| {
-        let all: Vec<IpAddr> = four.clone().chain(six.clone()).collect();
-        (
-            Protocol::Tcp,
-            all,
-            url.value.port.into(),
-            "[[tunnel6]]",
-            "the host another port in its `update-url`",
-        )
-    });
-    for (protocol, addresses, port, recipe, other) in publishes.chain(tunnels).chain(http) {
+    for Hearing { protocol, addresses, port, recipe, other } in hearings(config, host) {
         let taken = |listen: &&Spanned<Listen>| {
             listen.value.protocol == protocol
-                && addresses.iter().any(|address: &IpAddr| listen.value.takes(*address, port..port + 1))
+                && addresses.iter().any(|address| listen.value.takes(*address, port..port + 1))
         };
         let Some(listen) = entry.listen.iter().find(taken) else { continue };
         let word = &listen.value.word;
@@ -421,4 +393,35 @@ fn updates(config: &Config, entry: &config::Relay, host: &config::Host, found: &
         let help = format!("listen at another port, or give {other}");
         found.push(Diagnostic::new(listen.span.clone(), message, help));
     }
+}
+
+fn hearings(config: &Config, host: &config::Host) -> Vec<Hearing> {
+    let here =
+        |named: &Option<Spanned<String>>| named.as_ref().is_some_and(|named| named.value == host.name.value);
+    let four: Vec<IpAddr> = host.ipv4.iter().map(|net| net.value.addr().into()).collect();
+    let six: Vec<IpAddr> = host.ipv6.iter().map(|address| address.value.into()).collect();
+    let signed = |addresses: &[IpAddr], port: &Option<Spanned<u32>>, recipe, other| Hearing {
+        protocol: Protocol::Udp,
+        addresses: addresses.to_vec(),
+        port: value(port).unwrap_or(UPDATE_PORT.into()),
+        recipe,
+        other,
+    };
+    let mut all = Vec::new();
+    for publish in config.publishes.iter().filter(|it| here(&it.from) && it.key_file.is_some()) {
+        all.push(signed(&six, &publish.update_port, "[[publish]]", "the [[publish]] another `update-port`"));
+    }
+    for tunnel in config.tunnels6.iter().filter(|it| here(&it.server) && it.key_file.is_some()) {
+        let first = four.get(..1).unwrap_or_default();
+        all.push(signed(first, &tunnel.update_port, "[[tunnel6]]", "the [[tunnel6]] another `update-port`"));
+    }
+    let url = host.update_url.as_ref().filter(|_| super::tunnel6::hears_http(config, host));
+    all.extend(url.map(|url| Hearing {
+        protocol: Protocol::Tcp,
+        addresses: [four, six].concat(),
+        port: url.value.port.into(),
+        recipe: "[[tunnel6]]",
+        other: "the host another port in its `update-url`",
+    }));
+    all
 }

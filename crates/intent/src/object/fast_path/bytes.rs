@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use ipnet::Ipv6Net;
 
-/// Room for each length of IPv6 that can occur, and to a multiple of 4 bytes.
-pub(super) const LENGTHS6: usize = 132;
+/// How many lengths of IPv6 there can be.
+pub(super) const LENGTHS6: usize = 129;
 
 /// Numbers one behind the other.
 #[derive(Default)]

@@ -6,10 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::Ipv6Net;
 use straddle_encap::Kind;
 
-use super::bytes::{Bytes, key6};
+use super::bytes::{Bytes, LENGTHS6, key6};
 
-/// Lengths of IPv6 networks that there can be.
-const LENGTHS6: usize = 129;
 /// Bytes of `struct length`.
 const LEVEL: usize = 40;
 /// Bytes of `struct owner`.

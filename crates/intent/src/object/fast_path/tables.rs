@@ -24,8 +24,9 @@ pub struct Tables {
 const PREFIXES: usize = 8;
 /// So many mappings are compared one by one.
 const HANDFUL: usize = 4;
-/// Room for each length of IPv4 that can occur, and to a multiple of 4 bytes.
-const LENGTHS4: usize = 36;
+/// Room for each length that can occur, and to a multiple of 4 bytes: of IPv4, of IPv6.
+const ROOM4: usize = 36;
+const ROOM6: usize = LENGTHS6.next_multiple_of(4);
 /// A traffic class that is copied.
 const COPY: u32 = 256;
 /// No IPv6 path is narrower, in bytes (RFC 8200 §5).
@@ -116,8 +117,8 @@ fn constants(config: &Config) -> Vec<u8> {
 fn lists(bytes: &mut Bytes, config: &Config) {
     let mut few: Vec<&Mapping> = config.eam.mappings().iter().collect();
     let tabled = if few.len() <= HANDFUL { Vec::new() } else { std::mem::take(&mut few) };
-    let length4 = lengths::<LENGTHS4>(tabled.iter().map(|mapping| mapping.v4.prefix_len()));
-    let length6 = lengths::<LENGTHS6>(tabled.iter().map(|mapping| mapping.v6.prefix_len()));
+    let length4 = lengths::<ROOM4>(tabled.iter().map(|mapping| mapping.v4.prefix_len()));
+    let length6 = lengths::<ROOM6>(tabled.iter().map(|mapping| mapping.v6.prefix_len()));
     let mut pool6: Vec<&Prefix> = config.pool6.iter().collect();
     pool6.sort_by_key(|prefix| Reverse(prefix.net().prefix_len()));
     for count in [few.len(), pool6.len().min(PREFIXES), length4.0, length6.0] {
@@ -182,7 +183,7 @@ mod tests {
     #[test]
     fn entries_are_as_long_as_the_program_has_them() {
         let pool = 2 * 16 + 2 * 4;
-        let length = 16 + 16 * 4 + pool * (1 + PREFIXES) + 48 * 2 * HANDFUL + LENGTHS4 + LENGTHS6;
+        let length = 16 + 16 * 4 + pool * (1 + PREFIXES) + 48 * 2 * HANDFUL + ROOM4 + ROOM6;
         assert_eq!(constants(&table(&[("2001:db8::1/128", "192.0.2.1/32")])).len(), length);
         let (key, value) = entry4(&table(&[("2001:db8::/120", "192.0.2.0/24")]).eam.mappings()[0]);
         assert_eq!((key[4], value[16]), (24, 0));
