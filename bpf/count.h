@@ -32,6 +32,16 @@ INLINE void count_slow(struct counts *counts, __u64 reason)
 	count_reason(counts->slow, reason);
 }
 
+/* What a program returns: the end of its own that is told below zero, or that others decide. */
+INLINE int verdict(struct counts *counts, int end)
+{
+	if (end < 0)
+		return -end;
+	if (end < SLOW_REASONS)
+		count_slow(counts, end);
+	return TC_ACT_UNSPEC;
+}
+
 /* SplitMix64's finalizer. */
 INLINE __u64 mix(__u64 number)
 {

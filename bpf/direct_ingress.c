@@ -343,12 +343,7 @@ int straddle_fast(struct __sk_buff *skb)
 		end = direct_to4(skb, counts, watch);
 	else if (skb->protocol == BE16(ETH_P_IP))
 		end = direct_to6(skb, counts, watch);
-	/* What is below zero is an end of its own, with its sign changed. */
-	if (end < 0)
-		return -end;
-	if (end < SLOW_REASONS)
-		count_slow(counts, end);
-	return TC_ACT_UNSPEC;
+	return verdict(counts, end);
 }
 
 /* Some helpers are for programs under a licence that goes with the kernel's. */

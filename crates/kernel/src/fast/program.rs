@@ -79,6 +79,7 @@ impl Loaded {
     ) -> Result<Loaded, Error> {
         let count = u32::try_from(tables.eam4.len()).unwrap_or(u32::MAX).max(1);
         let seed = RandomState::new().build_hasher().finish();
+        // What it borrows from here on lives shorter than what it borrows already.
         let mut loader: EbpfLoader<'_> = loader;
         loader.override_global(CONSTANTS, tables.constants.as_slice(), true);
         let loader = loader.override_global(SEED, &seed, true).override_global(BEFORE, &before, true);
@@ -148,11 +149,7 @@ impl Loaded {
     /// # Errors
     /// When the kernel does not run it.
     pub fn test<'a>(&self, packet: &[u8], room: &'a mut [u8]) -> Result<(u32, &'a [u8]), Error> {
-        let options =
-            TestRunOptions { data_in: Some(packet), data_out: Some(&mut *room), ..Default::default() };
-        let done = self.classifier()?.test_run(options).map_err(refused)?;
-        let out = room.get(..done.data_size_out as usize).unwrap_or_default();
-        Ok((done.return_value, out))
+        self.once(None, packet, room)
     }
 
     /// As [`Loaded::test`], of a packet that comes in by this device.
@@ -170,10 +167,19 @@ impl Loaded {
         if let Some(field) = context.get_mut(40..44) {
             field.copy_from_slice(&dev.to_ne_bytes());
         }
+        self.once(Some(&context), packet, room)
+    }
+
+    fn once<'a>(
+        &self,
+        context: Option<&[u8]>,
+        packet: &[u8],
+        room: &'a mut [u8],
+    ) -> Result<(u32, &'a [u8]), Error> {
         let options = TestRunOptions {
             data_in: Some(packet),
             data_out: Some(&mut *room),
-            ctx_in: Some(&context),
+            ctx_in: context,
             ..Default::default()
         };
         let done = self.classifier()?.test_run(options).map_err(refused)?;
