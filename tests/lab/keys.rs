@@ -55,15 +55,17 @@ fn said(straddle: &Straddle, world: &Broker, words: &[&str]) -> Result<(String, 
     Ok((text.split_whitespace().collect::<Vec<_>>().join(" "), output.status.code()))
 }
 
+/// With clients heard by HTTP.
+fn hearing(world: &Broker) -> Result<Straddle, LabError> {
+    let text = config(world, "update-url = \"http://192.0.2.10:8080\"");
+    Straddle::within(world.directory(), exe(), &text)
+}
+
 #[test]
 fn a_missing_key_leaves_out_its_tunnel_alone() -> Result<(), LabError> {
     let Some(_turn) = turn("a_missing_key_leaves_out_its_tunnel_alone") else { return Ok(()) };
     let world = Broker::build()?;
-    let straddle = Straddle::within(
-        world.directory(),
-        exe(),
-        &config(&world, "update-url = \"http://192.0.2.10:8080\""),
-    )?;
+    let straddle = hearing(&world)?;
     write_key(&world, "shed", 0o600);
     let (told, code) = said(&straddle, &world, &["check"])?;
     assert_eq!(code, Some(2), "{told}");
@@ -99,11 +101,7 @@ fn a_missing_key_leaves_out_its_tunnel_alone() -> Result<(), LabError> {
 fn a_port_in_use_is_told_once() -> Result<(), LabError> {
     let Some(_turn) = turn("a_port_in_use_is_told_once") else { return Ok(()) };
     let world = Broker::build()?;
-    let straddle = Straddle::within(
-        world.directory(),
-        exe(),
-        &config(&world, "update-url = \"http://192.0.2.10:8080\""),
-    )?;
+    let straddle = hearing(&world)?;
     write_key(&world, "box", 0o600);
     write_key(&world, "shed", 0o600);
     let listener = ["sh", "-c", "socat TCP4-LISTEN:8080,bind=192.0.2.10,fork PIPE >/dev/null 2>&1 & echo $!"];
