@@ -8,7 +8,7 @@
 
 use straddle_lab::LabError;
 
-use super::iperf::{self, Pair, both_ways};
+use super::iperf::{self, Load, Pair, both_ways};
 use super::table::{self, Way};
 use super::translate::{self, World};
 use crate::Done;
@@ -18,11 +18,16 @@ const ROUNDS: usize = 5;
 const NAMES: [&str; 3] = ["fast", "plain", "Jool"];
 /// The server, by each way.
 const TARGETS: [&str; 3] = ["2001:db8:64::203.0.113.10", "2001:db8:5::10", "2001:db8:66::192.0.2.10"];
-const FIGURES: [&str; 4] = [
+const LOADS: [Load; 2] = [Load::Tcp(1), Load::Udp];
+const FIGURES: [&str; 8] = [
     "TCP 1 flow   6→4 Gbit/s",
+    "         CPU s/GB",
     "TCP 1 flow   4→6 Gbit/s",
+    "         CPU s/GB",
     "UDP 64 bytes 6→4 kpkt/s",
+    "         CPU µs/packet",
     "UDP 64 bytes 4→6 kpkt/s",
+    "         CPU µs/packet",
 ];
 
 /// Measures and prints.
@@ -41,7 +46,7 @@ fn rounds(ways: &mut [Way; 3]) -> Result<(), LabError> {
     jool(&mut world)?;
     let _server = iperf::server(&world.server, world.guard.directory())?;
     let hosts = Pair { client: &world.client, server: &world.server };
-    table::rounds(("Jool", ROUNDS), ways, TARGETS, |target| both_ways(hosts, target))
+    table::rounds(("Jool", ROUNDS), NAMES, ways, TARGETS, |target| both_ways(hosts, target, &LOADS))
 }
 
 /// Jool on a router of its own: it takes every packet of its namespace that it can translate.
