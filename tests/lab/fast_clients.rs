@@ -153,7 +153,8 @@ fn network(generation: u32, number: u32) -> u128 {
 
 /// Puts both programs in place; how long that took.
 fn told(vps: &Host, ends: &Ends) -> Result<Duration, LabError> {
-    let programs = [FastPath::outward(DEVICE, ends), FastPath::inward("eth0", Hook::Tcx(DEVICE.into()), ends)];
+    let programs =
+        [FastPath::outward(DEVICE, ends), FastPath::inward("eth0", Hook::Tcx(DEVICE.into()), ends)];
     vps.inside(|| {
         let mut kernel = Live::open().unwrap();
         let begun = Instant::now();

@@ -15,7 +15,7 @@ use aya::maps::{Array, Map, MapData};
 use straddle_intent::object::{Ends, FastPath, Hook, Link, Tables};
 
 use crate::Error;
-use crate::netlink::{Names, Socket, index};
+use crate::netlink::{Names, Socket, index, link};
 
 use super::Name;
 use super::counts::{Kept, info};
@@ -136,7 +136,7 @@ pub(super) fn put(
     load: impl FnOnce(u32, &str) -> Result<Loaded, Error>,
 ) -> Result<(), Error> {
     let (dev, into) = (wanted.dev.as_str(), wanted.serves());
-    let (uplink, target) = (index(names, dev)?, index(names, into)?);
+    let (uplink, target) = (index(names, dev)?, link::index(into)?);
     let mark = Mark { name, index: target, into: into.into(), made: false };
     let mut loaded = load(target, &mark.to_string())?;
     let former = here(socket, (dev, uplink))?.into_iter().find(|present| present.hook() == wanted.hook);
@@ -168,7 +168,8 @@ fn put_filter(socket: &mut Socket, place: Place<'_>, loaded: &Loaded, mark: Mark
 /// Takes the program away.
 pub(super) fn remove(socket: &mut Socket, unwanted: &FastPath, names: &Names) -> Result<(), Error> {
     let (dev, uplink) = (unwanted.dev.as_str(), index(names, &unwanted.dev)?);
-    for present in here(socket, (dev, uplink))?.into_iter().filter(|present| present.hook() == unwanted.hook) {
+    for present in here(socket, (dev, uplink))?.into_iter().filter(|present| present.hook() == unwanted.hook)
+    {
         let Some(handle) = present.handle else {
             tcx::detach(uplink, present.program)?;
             continue;
@@ -243,7 +244,8 @@ mod tests {
 
     #[test]
     fn marks_say_whom_a_program_serves() {
-        for (text, made) in [("straddle:01ab-02 7 st-made", false), ("straddle:01ab-02 7 st-made made", true)] {
+        for (text, made) in [("straddle:01ab-02 7 st-made", false), ("straddle:01ab-02 7 st-made made", true)]
+        {
             let mark = Mark::read(text).unwrap();
             assert_eq!((mark.index, mark.into.as_str(), mark.made), (7, "st-made", made));
             assert_eq!(mark.to_string(), text);

@@ -71,7 +71,8 @@ pub(crate) fn dump(socket: &mut Socket, links: &[Link], names: &Names) -> Result
     let mut found = Vec::new();
     for link in links.iter().filter(|link| link.bridge.is_some() && link.kind == LinkKind::Tun) {
         let Ok(index) = index(names, &link.name) else { continue };
-        let ours = filter::dump(socket, index, At::Egress)?.into_iter().find_map(|filter| Name::read(&filter.name));
+        let ours =
+            filter::dump(socket, index, At::Egress)?.into_iter().find_map(|filter| Name::read(&filter.name));
         let hook = Hook::Egress;
         found.extend(ours.map(|name| FastPath {
             dev: link.name.clone(),
@@ -97,7 +98,9 @@ pub(crate) fn put(socket: &mut Socket, wanted: &FastPath, names: &Names) -> Resu
             return ingress::put(socket, wanted, name, names, |into, mark| Loaded::inward(ends, into, mark));
         }
         Task::Direct(tables) => {
-            return ingress::put(socket, wanted, name, names, |into, mark| Loaded::direct(tables, into, mark));
+            return ingress::put(socket, wanted, name, names, |into, mark| {
+                Loaded::direct(tables, into, mark)
+            });
         }
     };
     attach(socket, &wanted.dev, index(names, &wanted.dev)?, loaded, &name)
@@ -122,7 +125,8 @@ pub(crate) fn tell(socket: &mut Socket, names: &Names, known: &FastPath) -> Resu
     let FastPath { dev, told, .. } = known;
     let Some(Task::Translate(tables)) = known.task.as_deref() else { return Ok(()) };
     let index = index(names, dev)?;
-    let Some(present) = filter::dump(socket, index, At::Egress)?.iter().find_map(|filter| Name::read(&filter.name))
+    let Some(present) =
+        filter::dump(socket, index, At::Egress)?.iter().find_map(|filter| Name::read(&filter.name))
     else {
         return Ok(());
     };
@@ -197,7 +201,9 @@ fn place(dev: &str, index: u32) -> Place<'_> {
 }
 
 fn attach(socket: &mut Socket, dev: &str, index: u32, mut loaded: Loaded, name: &Name) -> Result<(), Error> {
-    let former = filter::dump(socket, index, At::Egress)?.into_iter().find(|filter| Name::read(&filter.name).is_some());
+    let former = filter::dump(socket, index, At::Egress)?
+        .into_iter()
+        .find(|filter| Name::read(&filter.name).is_some());
     // Held, so that what it counts until its last packet can be read afterwards.
     let former = former.and_then(|Filter { program, .. }| Kept::of(program).ok());
     filter::put_with_qdisc(socket, place(dev, index), loaded.fd()?, &name.to_string())?;

@@ -144,7 +144,8 @@ mod tests {
     #[test]
     fn a_carriers_two_programs_are_two() {
         let ends = Ends::example();
-        let (out, into) = (FastPath::outward("st-a", &ends), FastPath::inward("eth0", Hook::Tcx("st-a".into()), &ends));
+        let (out, into) =
+            (FastPath::outward("st-a", &ends), FastPath::inward("eth0", Hook::Tcx("st-a".into()), &ends));
         assert_eq!((out.serves(), into.serves()), ("st-a", "st-a"));
         assert_ne!(out.told, into.told);
         let there = FastPath { hook: Hook::Egress, ..into.clone() };

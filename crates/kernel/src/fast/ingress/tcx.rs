@@ -61,8 +61,7 @@ pub(super) fn attach(uplink: u32, program: BorrowedFd<'_>, former: Option<u32>) 
 pub(super) fn detach(uplink: u32, program: u32) -> Result<(), Error> {
     let Some(held) = info(program) else { return Ok(()) };
     let held = held.fd().map_err(refused)?;
-    let attr =
-        Attr { target: uplink, program: number(held.as_fd()), kind: TCX_INGRESS, ..Attr::default() };
+    let attr = Attr { target: uplink, program: number(held.as_fd()), kind: TCX_INGRESS, ..Attr::default() };
     call(DETACH, &attr, "detaching a program from the uplink")
 }
 
