@@ -318,11 +318,9 @@ fn names_of(object: &Object) -> Result<Names, Error> {
     let hops: Vec<&str> = match object {
         Object::Route(route) => route.devices().collect(),
         Object::FastPath(program) => vec![program.serves()],
-        Object::Link(_)
-        | Object::Address(_)
-        | Object::Rule(_)
-        | Object::Neighbour(_)
-        | Object::Filter(_) => Vec::new(),
+        Object::Link(_) | Object::Address(_) | Object::Rule(_) | Object::Neighbour(_) | Object::Filter(_) => {
+            Vec::new()
+        }
     };
     let mut names = Names::new();
     for dev in object.device().into_iter().chain(hops) {
