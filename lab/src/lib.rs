@@ -13,6 +13,7 @@ pub mod report;
 pub mod state;
 pub mod straddle;
 pub mod switch;
+pub mod tayga;
 pub mod wait;
 pub mod world;
 
@@ -30,7 +31,6 @@ mod publish;
 mod question;
 mod relay;
 mod siit;
-mod tayga;
 mod tools;
 mod tunnel6;
 mod via6;

@@ -11,23 +11,29 @@ use crate::host::Host;
 use crate::process::Process;
 use crate::{LabError, wait};
 
-/// What it is told, beside its prefix [`PREFIX64`](crate::world::PREFIX64).
+/// What it is told.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Tayga<'a> {
-    pub(crate) host: &'a Host,
+pub struct Tayga<'a> {
+    /// Where it runs.
+    pub host: &'a Host,
+    /// The prefix that IPv4 addresses are put into, of 96 bits.
+    pub prefix: &'a str,
     /// Its own address, from which it sends ICMP errors.
-    pub(crate) own: Ipv4Addr,
+    pub own: Ipv4Addr,
     /// Addresses that stand for each other (RFC 7757).
-    pub(crate) maps: &'a [(Ipv4Addr, Ipv6Addr)],
+    pub maps: &'a [(Ipv4Addr, Ipv6Addr)],
     /// The network that other IPv6 addresses get an IPv4 address from.
-    pub(crate) pool: Option<&'a str>,
+    pub pool: Option<&'a str>,
     /// Commands of `ip` that lead traffic to the device `nat64`.
-    pub(crate) routes: &'a str,
+    pub routes: &'a str,
 }
 
 impl Tayga<'_> {
     /// Makes the device, starts the daemon, and returns when it translates.
-    pub(crate) fn start(self, directory: &Path) -> Result<Process, LabError> {
+    ///
+    /// # Errors
+    /// When a file can't be written, a route is refused, or it does not serve its device.
+    pub fn start(self, directory: &Path) -> Result<Process, LabError> {
         let name = format!("tayga-{}", self.host.name());
         let home = directory.join(&name);
         let doing = || LabError::io(format!("writing below {}", home.display()));
@@ -51,7 +57,7 @@ impl Tayga<'_> {
     fn configuration(&self, home: &Path) -> String {
         let mut text = format!(
             "tun-device nat64\nprefix {}\nipv4-addr {}\ndata-dir {}\n",
-            crate::world::PREFIX64,
+            self.prefix,
             self.own,
             home.display()
         );

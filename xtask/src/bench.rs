@@ -1,12 +1,12 @@
 //! `make bench`: the same bytes over the same namespaces by several ways, in turn.
-//! `cargo xtask bench [borrow | carrier | translate | relay | tunnel6] [ROUNDS]` measures one part, or as often as told.
+//! `cargo xtask bench [carrier | translate | relay | tunnel6] [ROUNDS]` measures one part, or as often as told.
 
-mod borrow;
 mod callers;
 mod carrier;
 mod iperf;
 mod jool;
 mod makes;
+mod others;
 mod relay;
 mod table;
 mod translate;
@@ -29,8 +29,6 @@ pub fn bench() -> Done {
     let part = words.iter().find(|word| word.parse::<usize>().is_err()).map_or("", String::as_str);
     match part {
         "" => {
-            borrow::bench(rounds)?;
-            println!();
             carrier::bench(rounds)?;
             println!();
             translate::bench(rounds)?;
@@ -39,12 +37,11 @@ pub fn bench() -> Done {
             println!();
             tunnel6::bench(rounds)
         }
-        "borrow" => borrow::bench(rounds),
         "carrier" => carrier::bench(rounds),
         "translate" => translate::bench(rounds),
         "relay" => relay::bench(rounds),
         "tunnel6" => tunnel6::bench(rounds),
-        _ => Err("usage: cargo xtask bench [borrow | carrier | translate | relay | tunnel6] [ROUNDS]".into()),
+        _ => Err("usage: cargo xtask bench [carrier | translate | relay | tunnel6] [ROUNDS]".into()),
     }
 }
 

@@ -317,12 +317,10 @@ fn forget(meant: impl Fn(&Flow) -> bool) {
 fn names_of(object: &Object) -> Result<Names, Error> {
     let hops: Vec<&str> = match object {
         Object::Route(route) => route.devices().collect(),
-        Object::Link(_)
-        | Object::Address(_)
-        | Object::Rule(_)
-        | Object::Neighbour(_)
-        | Object::Filter(_)
-        | Object::FastPath(_) => Vec::new(),
+        Object::FastPath(program) => vec![program.serves()],
+        Object::Link(_) | Object::Address(_) | Object::Rule(_) | Object::Neighbour(_) | Object::Filter(_) => {
+            Vec::new()
+        }
     };
     let mut names = Names::new();
     for dev in object.device().into_iter().chain(hops) {

@@ -166,7 +166,8 @@ impl Access {
         );
         let maps = [(Ipv4Addr::new(192, 0, 0, 2), address6)];
         let own = Ipv4Addr::new(192, 0, 0, 1);
-        Tayga { host: vm, own, maps: &maps, pool: None, routes: &routes }.start(self.directory())
+        let prefix = super::PREFIX64;
+        Tayga { host: vm, prefix, own, maps: &maps, pool: None, routes: &routes }.start(self.directory())
     }
 
     fn settled(&self) -> Result<(), LabError> {
@@ -238,6 +239,7 @@ fn far_end(nat64: &Host, by: Peer, directory: &Path) -> Result<Option<Process>, 
     nat64.nft(MASQUERADE)?;
     let tayga = Tayga {
         host: nat64,
+        prefix: super::PREFIX64,
         own: Ipv4Addr::new(192, 168, 255, 1),
         maps: &[],
         pool: Some("192.168.255.0/24"),

@@ -124,6 +124,7 @@ impl DataCentre {
         let maps = [(DataCentre::SERVER, DataCentre::SERVER6), (DataCentre::FAR, FAR6)];
         let tayga = Tayga {
             host: &self.gate,
+            prefix: super::PREFIX64,
             own: Ipv4Addr::new(192, 0, 2, 200),
             maps: &maps,
             pool: None,
@@ -208,6 +209,7 @@ fn behind(peer: &Host, far: &Host, by: Peer, directory: &Path) -> Result<Option<
     }
     let tayga = Tayga {
         host: peer,
+        prefix: super::PREFIX64,
         own: Ipv4Addr::new(203, 0, 113, 66),
         maps: &maps,
         pool: None,

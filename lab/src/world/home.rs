@@ -24,7 +24,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
-use super::links::{cable, forwards, outspoken, plain};
+use super::links::{bridge_alone, cable, forwards, outspoken, plain};
 use crate::guard::Guard;
 use crate::host::Host;
 use crate::{LabError, probe, tools, wait};
@@ -155,8 +155,7 @@ impl DsLite {
         cable((router, "wan0", 0x04), (provider, "router", 0x14), DsLite::LINE)?;
         cable((cabin, "eth0", 0x05), (provider, "cabin", 0x15), DsLite::LINE)?;
         router.ip("link add lan0 address 02:00:00:00:00:41 type bridge forward_delay 0\nlink set lan0 up")?;
-        // A bridge, not a firewall of frames: where `br_netfilter` is loaded, it is not meant here.
-        router.run(&["sysctl", "-q", "-e", "-w", "net.bridge.bridge-nf-call-iptables=0"])?;
+        bridge_alone(router)?;
         let servers =
             [(&self.first, "port1", 0x21), (&self.second, "port2", 0x22), (&self.laptop, "port3", 0x23)];
         for (host, port, byte) in servers {

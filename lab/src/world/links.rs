@@ -88,8 +88,15 @@ fn two_routers(world: &World, mtu: u16) -> Result<(), LabError> {
     ")
 }
 
+/// Bridges are no firewalls of frames: where `br_netfilter` is loaded on the machine, it is not meant here.
+pub(super) fn bridge_alone(host: &Host) -> Result<(), LabError> {
+    let keys = ["net.bridge.bridge-nf-call-iptables=0", "net.bridge.bridge-nf-call-ip6tables=0"];
+    host.run(&[&["sysctl", "-q", "-e", "-w"], &keys[..]].concat()).map(drop)
+}
+
 fn hoster(world: &World) -> Result<(), LabError> {
     let switch = world.switch.host();
+    bridge_alone(switch)?;
     cable((&world.lender, "eth0", 0x02), (switch, "lender", 0x12), 1500)?;
     cable((&world.inet, "hoster", 0x01), (switch, "router", 0x11), 1500)?;
     switch.ip("

@@ -1,55 +1,77 @@
-//! Carriers at both ends, fast and slow, against plain forwarding of IPv6 by the same hosts.
+//! Carriers at both ends, fast and slow, plain forwarding of IPv6 by the same hosts, and two TAYGAs in a row.
 //!
 //! ```text
-//!  client ── inet ── switch ── lender      plain    IPv6, forwarded by inet, lender and inet
-//!             │                            others   straddle's carrier from lender to borrower
-//!             └────────────── borrower
+//!  client ── inet ── switch ── lender      plain      IPv6, forwarded by inet, lender and inet
+//!    │        │                            2 TAYGA    translated at the lender, and back at the borrower
+//!    │        │                            cable      what the load generator itself can do
+//!    └────────┴─────── borrower            others     straddle's carrier from lender to borrower
 //! ```
 
 use std::path::Path;
 
 use straddle_lab::straddle::Straddle;
-use straddle_lab::world::{BORROWED, World, WorldOptions};
+use straddle_lab::world::{BORROWED, World};
 use straddle_lab::{Carrier, LabError};
 
-use super::borrow::{PLAIN, plain};
 use super::exe;
-use super::iperf::{self, Pair, both_ways};
+use super::iperf::{CABLE, Load, both_ways};
+use super::others::{self, PLAIN, TRANSLATED};
 use super::table::{self, Way};
 use crate::Done;
 
-const NAMES: [&str; 4] = ["ip6gre", "ip4ip6", "plain", "slow"];
-pub(super) const FIGURES: [&str; 4] =
-    ["TCP to, Gbit/s", "TCP from, Gbit/s", "64 bytes to, 1000/s", "64 bytes from, 1000/s"];
+const NAMES: [&str; 6] = ["ip6gre", "ip4ip6", "slow", "plain", "2 TAYGA", "cable"];
+pub(super) const LOADS: [Load; 2] = [Load::Tcp(1), Load::Udp];
+pub(super) const FIGURES: [&str; 8] = [
+    "TCP to        Gbit/s",
+    "         CPU s/GB",
+    "TCP from      Gbit/s",
+    "         CPU s/GB",
+    "64 bytes to   kpkt/s",
+    "         CPU µs/packet",
+    "64 bytes from kpkt/s",
+    "         CPU µs/packet",
+];
+
+/// How packets get from the client to the borrower.
+#[derive(Clone, Copy)]
+enum By {
+    /// As this address of the borrower's leads.
+    Address(&'static str),
+    /// By a carrier, with this word for `fast-path`.
+    Carrier(Carrier, &'static str),
+}
 
 /// Measures and prints.
 pub(super) fn bench(times: usize) -> Done {
-    let mut ways: [Way; 4] = std::array::from_fn(|_| vec![Vec::new(); FIGURES.len()]);
+    let mut ways: [Way; 6] = std::array::from_fn(|_| vec![Vec::new(); FIGURES.len()]);
     rounds(&exe()?, &mut ways, times).map_err(|error| error.to_string())?;
-    println!(
-        "Carriers at both ends, to the borrower and from it: medians of {times} rounds, each way in turn\n"
-    );
-    let [ip6gre, ip4ip6, plain, slow] = ways.clone();
-    for (name, way) in [(NAMES[0], ip6gre), (NAMES[1], ip4ip6)] {
-        table::print([name, NAMES[2], NAMES[3]], &FIGURES, &[way, plain.clone(), slow.clone()]);
+    println!("Carriers at both ends, to the borrower and from it,");
+    println!("medians of {times} rounds, each way in turn\n");
+    let [ip6gre, ip4ip6, slow, plain, tayga, cable] = ways.clone();
+    for (name, way) in [("ip6gre", ip6gre), ("ip4ip6", ip4ip6), ("slow", slow)] {
+        table::print([name, "plain", "2 TAYGA"], &FIGURES, &[way, plain.clone(), tayga.clone()]);
         println!();
     }
+    table::print_limit("2 TAYGA", &FIGURES, &[plain, cable, tayga]);
     table::print_rounds(NAMES, &FIGURES, &ways);
     Ok(())
 }
 
-fn rounds(exe: &Path, ways: &mut [Way; 4], times: usize) -> Result<(), LabError> {
-    let world = World::build(WorldOptions::default())?;
-    self::plain(&world)?;
-    let _server = iperf::server(&world.borrower, world.directory())?;
-    let fast = |carrier| Some((carrier, "require"));
-    let by = [fast(Carrier::Ip6gre), fast(Carrier::Ip4ip6), None, Some((Carrier::Ip6gre, "off"))];
-    let hosts = Pair { client: &world.client, server: &world.borrower };
-    table::rounds(("carriers", times), ways, by, |by| match by {
-        None => both_ways(hosts, PLAIN),
-        Some((carrier, fast_path)) => {
-            let straddle = Straddle::borrow_by(&world, exe, carrier, fast_path)?;
-            carried(&world, &straddle)
+fn rounds(exe: &Path, ways: &mut [Way; 6], times: usize) -> Result<(), LabError> {
+    let (world, _server) = others::build()?;
+    let _translators = others::translators(&world)?;
+    let by = [
+        By::Carrier(Carrier::Ip6gre, "require"),
+        By::Carrier(Carrier::Ip4ip6, "require"),
+        By::Carrier(Carrier::Ip6gre, "off"),
+        By::Address(PLAIN),
+        By::Address(TRANSLATED),
+        By::Address(CABLE),
+    ];
+    table::rounds(("carriers", times), NAMES, ways, by, |by| match by {
+        By::Address(target) => both_ways(others::pair(&world), target, &LOADS),
+        By::Carrier(carrier, fast_path) => {
+            carried(&world, &Straddle::borrow_by(&world, exe, carrier, fast_path)?)
         }
     })
 }
@@ -58,8 +80,7 @@ fn rounds(exe: &Path, ways: &mut [Way; 4], times: usize) -> Result<(), LabError>
 pub(super) fn carried(world: &World, straddle: &Straddle) -> Result<Vec<f64>, LabError> {
     let hosts = [&world.lender, &world.borrower];
     let running = straddle.up_on(&hosts)?;
-    let pair = Pair { client: &world.client, server: &world.borrower };
-    let figures = both_ways(pair, &BORROWED.to_string())?;
+    let figures = both_ways(others::pair(world), &BORROWED.to_string(), &LOADS)?;
     straddle.down_on(&hosts, running)?;
     Ok(figures)
 }

@@ -44,44 +44,56 @@ pub(super) struct Pair<'a> {
     pub(super) server: &'a Host,
 }
 
-/// Measures once; 0 where no connection came about.
+/// What came through: 0 where no connection came about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Measured {
+    /// Gbit/s of TCP, or thousands of datagrams per second.
+    pub(super) rate: f64,
+    /// What a gigabyte of it took, or a datagram: seconds, or microseconds, of all processors together, the load
+    /// generator's and the sink's own among them.
+    pub(super) cost: f64,
+}
+
+/// Measures once.
 pub(super) fn measure(
     hosts: Pair<'_>,
     target: &str,
     load: Load,
     direction: Direction,
-) -> Result<f64, LabError> {
+) -> Result<Measured, LabError> {
     measure_at(hosts, (target, 5201), load, direction)
 }
 
-/// One TCP flow there and back, and 64-byte datagrams there and back: Gbit/s, and thousands of packets per second.
-pub(super) fn both_ways(hosts: Pair<'_>, target: &str) -> Result<Vec<f64>, LabError> {
-    let loads = [Load::Tcp(1), Load::Udp].into_iter();
-    let each = loads.flat_map(|load| [(load, Direction::There), (load, Direction::Back)]);
-    each.map(|(load, direction)| measure(hosts, target, load, direction)).collect()
+/// Each load there and back; of each its rate, then its cost.
+pub(super) fn both_ways(hosts: Pair<'_>, target: &str, loads: &[Load]) -> Result<Vec<f64>, LabError> {
+    let mut figures = Vec::new();
+    for load in loads {
+        for direction in [Direction::There, Direction::Back] {
+            let Measured { rate, cost } = measure(hosts, target, *load, direction)?;
+            figures.extend([rate, cost]);
+        }
+    }
+    Ok(figures)
 }
 
-/// As [`measure`], and what a gigabyte of it cost, or a packet where packets are counted: seconds, or microseconds, of
-/// all processors together, the load generator's and the sink's own among them.
-pub(super) fn measure_with_cost(
-    hosts: Pair<'_>,
-    target: &str,
-    load: Load,
-    direction: Direction,
-) -> Result<[f64; 2], LabError> {
-    let before = busy()?;
-    let rate = measure(hosts, target, load, direction)?;
-    let spent = busy()? - before;
-    // What was sent in the one second: Gbit, or thousands of packets.
-    let cost = match load {
-        Load::Tcp(_) => spent / (rate / 8.0),
-        Load::Udp => spent * 1e6 / (rate * 1e3),
-    };
-    Ok([rate, cost])
+/// The server's address at [`cable`].
+pub(super) const CABLE: &str = "2001:db8:d::10";
+
+/// A cable from host to host: what passes through nothing is as much as the load generator itself can do.
+pub(super) fn cable(hosts: Pair<'_>) -> Result<(), LabError> {
+    hosts.client.ip(&format!(
+        "
+        link add direct type veth peer name direct netns {}
+        link set direct up
+        address add 2001:db8:d::1/64 dev direct nodad
+        ",
+        hosts.server.namespace()
+    ))?;
+    hosts.server.ip(&format!("link set direct up\naddress add {CABLE}/64 dev direct nodad"))
 }
 
 /// Seconds that this machine's processors have worked so far (`/proc/stat`, in hundredths).
-fn busy() -> Result<f64, LabError> {
+fn working() -> Result<f64, LabError> {
     let text = std::fs::read_to_string("/proc/stat")
         .map_err(|source| LabError::Io { doing: "reading /proc/stat".into(), source })?;
     let all = text.lines().next().unwrap_or_default().split_whitespace().skip(1);
@@ -96,7 +108,7 @@ pub(super) fn measure_at(
     (target, port): (&str, u16),
     load: Load,
     direction: Direction,
-) -> Result<f64, LabError> {
+) -> Result<Measured, LabError> {
     let port = port.to_string();
     let mut words = vec!["iperf3", "-J", "-t", "1", "--connect-timeout", "3000", "-p", &port, "-c", target];
     let flows;
@@ -114,19 +126,26 @@ pub(super) fn measure_at(
             hosts.client
         }
     };
-    let (before, mut start) = (datagrams(receiver)?, Instant::now());
+    let before = datagrams(receiver)?;
     // The server is busy for a moment after each test.
-    let answer = wait::until("an answer of iperf3", Duration::from_secs(10), || {
-        start = Instant::now();
+    let (answer, start, worked) = wait::until("an answer of iperf3", Duration::from_secs(10), || {
+        let (start, worked) = (Instant::now(), working().ok()?);
         let output = hosts.client.try_run(&words).ok()?;
         let answer: Value = serde_json::from_str(&output.stdout).ok()?;
         let busy = answer["error"].as_str().is_some_and(|error| error.contains("busy"));
-        (!busy).then_some(answer)
+        (!busy).then_some((answer, start, worked))
     })?;
+    let (seconds, worked) = (start.elapsed().as_secs_f64(), working()? - worked);
     Ok(match load {
-        Load::Tcp(_) => answer["end"]["sum_received"]["bits_per_second"].as_f64().unwrap_or(0.0) / 1e9,
+        Load::Tcp(_) => {
+            let received = |what: &str| answer["end"]["sum_received"][what].as_f64().unwrap_or(0.0) / 1e9;
+            Measured { rate: received("bits_per_second"), cost: worked / received("bytes") }
+        }
         // Under a flood the word to end comes late, so the second may be longer.
-        Load::Udp => (datagrams(receiver)? - before) / start.elapsed().as_secs_f64() / 1e3,
+        Load::Udp => {
+            let received = datagrams(receiver)? - before;
+            Measured { rate: received / seconds / 1e3, cost: worked * 1e6 / received }
+        }
     })
 }
 

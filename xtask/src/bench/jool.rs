@@ -9,7 +9,7 @@
 
 use straddle_lab::LabError;
 
-use super::iperf::{self, Pair, both_ways};
+use super::iperf::{self, Load, Pair, both_ways};
 use super::table::{self, Way};
 use super::translate::{self, DIRECT, Ours, Past, World};
 use crate::Done;
@@ -24,11 +24,16 @@ const TARGETS: [(&str, Option<&Ours>); 4] = [
     ("2001:db8:5::10", None),
     ("2001:db8:66::192.0.2.10", None),
 ];
-const FIGURES: [&str; 4] = [
+const LOADS: [Load; 2] = [Load::Tcp(1), Load::Udp];
+const FIGURES: [&str; 8] = [
     "TCP 1 flow   6→4 Gbit/s",
+    "         CPU s/GB",
     "TCP 1 flow   4→6 Gbit/s",
+    "         CPU s/GB",
     "UDP 64 bytes 6→4 kpkt/s",
+    "         CPU µs/packet",
     "UDP 64 bytes 4→6 kpkt/s",
+    "         CPU µs/packet",
 ];
 
 /// Measures and prints.
@@ -52,8 +57,8 @@ fn rounds(ways: &mut [Way; 4]) -> Result<(), LabError> {
     let _server = iperf::server(&world.server, world.guard.directory())?;
     let hosts = Pair { client: &world.client, server: &world.server };
     let mut past = Past::new(&world.middle)?;
-    table::rounds(("Jool", ROUNDS), ways, TARGETS, |(target, passed)| {
-        past.during(passed, || both_ways(hosts, target))
+    table::rounds(("Jool", ROUNDS), NAMES, ways, TARGETS, |(target, passed)| {
+        past.during(passed, || both_ways(hosts, target, &LOADS))
     })
 }
 

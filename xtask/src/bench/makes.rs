@@ -10,13 +10,12 @@ use std::fs;
 use std::path::Path;
 
 use straddle_lab::straddle::{Straddle, config};
-use straddle_lab::world::{World, WorldOptions};
 use straddle_lab::{Carrier, LabError};
 
-use super::borrow::{PLAIN, plain};
-use super::carrier::{FIGURES, carried};
+use super::carrier::{FIGURES, LOADS, carried};
 use super::exe;
-use super::iperf::{self, Pair, both_ways};
+use super::iperf::both_ways;
+use super::others::{self, PLAIN};
 use super::table::{self, Way};
 use crate::Done;
 
@@ -43,15 +42,12 @@ pub(crate) fn bench() -> Done {
 }
 
 fn rounds(exe: &Path, ways: &mut [Way; 5]) -> Result<(), LabError> {
-    let world = World::build(WorldOptions::default())?;
-    self::plain(&world)?;
-    let _server = iperf::server(&world.borrower, world.directory())?;
-    let hosts = Pair { client: &world.client, server: &world.borrower };
+    let (world, _server) = others::build()?;
     let ip6gre = |make| Some((Carrier::Ip6gre, make));
     let ip4ip6 = |make| Some((Carrier::Ip4ip6, make));
     let by = [None, ip6gre("kernel"), ip6gre("tun"), ip4ip6("kernel"), ip4ip6("tun")];
-    table::rounds(("makes of a carrier", ROUNDS), ways, by, |by| match by {
-        None => both_ways(hosts, PLAIN),
+    table::rounds(("makes of a carrier", ROUNDS), NAMES, ways, by, |by| match by {
+        None => both_ways(others::pair(&world), PLAIN, &LOADS),
         Some((carrier, make)) => {
             let path = "fast-path = \"auto\"\n";
             let text =

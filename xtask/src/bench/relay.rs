@@ -18,6 +18,7 @@ use straddle_lab::{LabError, wait};
 use super::callers::{self, Server};
 use super::iperf::{self, Direction, Load, Pair, measure_at};
 use super::median;
+use super::table::{self, Way};
 use crate::Done;
 
 /// Each way, and the ports that it has before iperf3's and before the answering server.
@@ -50,19 +51,16 @@ struct World {
     guard: Guard,
 }
 
-/// For each way and figure, a number from each round.
-type Measured = [[Vec<f64>; 6]; 5];
-
 /// Measures and prints.
 pub(super) fn bench(times: usize) -> Done {
     let exe = super::exe()?;
-    let mut measured = Measured::default();
-    rounds(&exe, &mut measured, times).map_err(|error| error.to_string())?;
-    report(&measured, times);
+    let mut ways: [Way; 5] = std::array::from_fn(|_| vec![Vec::new(); FIGURES.len()]);
+    rounds(&exe, &mut ways, times).map_err(|error| error.to_string())?;
+    report(&ways, times);
     Ok(())
 }
 
-fn rounds(exe: &std::path::Path, measured: &mut Measured, times: usize) -> Result<(), LabError> {
+fn rounds(exe: &std::path::Path, ways: &mut [Way; 5], times: usize) -> Result<(), LabError> {
     let world = build()?;
     let straddle = Straddle::within(world.guard.directory(), exe, &config())?;
     let relays = [straddle.on(&world.relay).run()?, socat(&world)?, haproxy(&world)?, nginx(&world)?];
@@ -73,40 +71,37 @@ fn rounds(exe: &std::path::Path, measured: &mut Measured, times: usize) -> Resul
     }
     let _iperf = iperf::server(&world.server, world.guard.directory())?;
     let answering = Server::start(&world.server, SocketAddr::new(ip(SERVER), 7000))?;
-    for round in 1..=times {
-        eprintln!("... relay: round {round} of {times}");
-        for (index, way) in WAYS.iter().enumerate() {
-            let mut pids: Vec<u32> = relays.get(index).map(Process::id).into_iter().collect();
-            if index == 1 {
-                pids.push(socats.id());
-            }
-            for (list, figure) in measured[index].iter_mut().zip(one(&world, way, &pids)?) {
-                list.push(figure);
-            }
+    table::rounds(("relay", times), names(), ways, [0, 1, 2, 3, 4], |index| {
+        let mut pids: Vec<u32> = relays.get(index).map(Process::id).into_iter().collect();
+        if index == 1 {
+            pids.push(socats.id());
         }
-    }
+        one(&world, &WAYS[index], &pids)
+    })?;
     answering.stop();
     Ok(())
 }
 
 /// All figures of one way, once, in the order of [`FIGURES`].
-fn one(world: &World, (name, port, calls): &(&str, u16, u16), pids: &[u32]) -> Result<[f64; 6], LabError> {
+fn one(world: &World, (name, port, calls): &(&str, u16, u16), pids: &[u32]) -> Result<Vec<f64>, LabError> {
     let hosts = Pair { client: &world.client, server: &world.server };
     let target = if *name == "plain" { SERVER } else { RELAY };
-    let tcp = |flows, direction| measure_at(hosts, (target, *port), Load::Tcp(flows), direction);
+    let rate = |load, direction| -> Result<f64, LabError> {
+        Ok(measure_at(hosts, (target, *port), load, direction)?.rate)
+    };
     let before = spent(pids);
-    let single = tcp(1, Direction::There)?;
+    let single = rate(Load::Tcp(1), Direction::There)?;
     let cpu = (spent(pids) - before) / TICKS / (single / 8.0);
-    let four = tcp(4, Direction::There)?;
-    let back = tcp(4, Direction::Back)?;
+    let four = rate(Load::Tcp(4), Direction::There)?;
+    let back = rate(Load::Tcp(4), Direction::Back)?;
     let connections = callers::rate(&world.client, SocketAddr::new(ip(target), *calls))?;
     // Neither socat in this configuration nor HAProxy carries datagrams.
     let udp = match *name {
         "socat" | "HAProxy" => f64::NAN,
-        _ => measure_at(hosts, (target, *port), Load::Udp, Direction::There)?,
+        _ => rate(Load::Udp, Direction::There)?,
     };
     let cpu = if *name == "plain" { f64::NAN } else { cpu };
-    Ok([single, four, back, connections, udp, cpu])
+    Ok(vec![single, four, back, connections, udp, cpu])
 }
 
 /// Ticks that these processes, and whatever they have started, have run for.
@@ -246,12 +241,12 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap_or(std::net::Ipv6Addr::UNSPECIFIED.into())
 }
 
-fn report(measured: &Measured, times: usize) {
+fn report(ways: &[Way; 5], times: usize) {
     println!("Relays, medians of {times} rounds, each way in turn\n");
-    let names: String = WAYS.iter().map(|(name, ..)| format!("{name:>9}")).collect();
-    println!("{:20}{names}{:>13}", "", "of best peer");
+    let heads: String = names().iter().map(|name| format!("{name:>9}")).collect();
+    println!("{:20}{heads}{:>13}", "", "of best peer");
     for (index, figure) in FIGURES.iter().enumerate() {
-        let medians: Vec<f64> = measured.iter().map(|way| median(&way[index])).collect();
+        let medians: Vec<f64> = ways.iter().map(|way| median(&way[index])).collect();
         let peers = medians.iter().skip(1).take(3).copied().filter(|number| !number.is_nan());
         let best = if index == CPU { peers.fold(f64::INFINITY, f64::min) } else { peers.fold(0.0, f64::max) };
         let digits = if index == 3 || index == UDP { 0 } else { 2 };
@@ -265,12 +260,9 @@ fn report(measured: &Measured, times: usize) {
             .collect();
         println!("{figure:20}{cells}{:>13.2}", medians[0] / best);
     }
-    println!("\nall rounds:");
-    for (index, figure) in FIGURES.iter().enumerate() {
-        println!("  {figure}");
-        for ((name, ..), way) in WAYS.iter().zip(measured) {
-            let numbers: String = way[index].iter().take(7).map(|number| format!("{number:>9.2}")).collect();
-            println!("    {name:9}{numbers}");
-        }
-    }
+    table::print_rounds(names(), &FIGURES, ways);
+}
+
+fn names() -> [&'static str; 5] {
+    WAYS.map(|(name, ..)| name)
 }

@@ -10,13 +10,14 @@ pub(super) type Way = Vec<Vec<f64>>;
 /// Measures each way once in each round, so often: `one` is told which, and answers its figures in their order.
 pub(super) fn rounds<T: Copy, const N: usize>(
     (what, times): (&str, usize),
+    names: [&str; N],
     ways: &mut [Way; N],
     by: [T; N],
     mut one: impl FnMut(T) -> Result<Vec<f64>, LabError>,
 ) -> Result<(), LabError> {
     for round in 1..=times {
-        eprintln!("... {what}: round {round} of {times}");
-        for (way, by) in ways.iter_mut().zip(by) {
+        for ((way, by), name) in ways.iter_mut().zip(by).zip(names) {
+            eprintln!("... {what}: round {round} of {times}, {name}");
             way.iter_mut().zip(one(by)?).for_each(|(list, figure)| list.push(figure));
         }
     }
@@ -44,6 +45,12 @@ pub(super) fn print(names: [&str; 3], figures: &[&str], ways: &[Way; 3]) {
     }
 }
 
+/// Prints how near plain forwarding comes to the cable, which is as much as the load generator itself can do.
+pub(super) fn print_limit(other: &str, figures: &[&str], ways: &[Way; 3]) {
+    println!("How much of what the load generator can do by a cable plain forwarding leaves\n");
+    print(["plain", "cable", other], figures, ways);
+}
+
 /// Prints every number, for whoever doubts a median.
 pub(super) fn print_rounds<const N: usize>(names: [&str; N], figures: &[&str], ways: &[Way; N]) {
     println!("\nall rounds:");
@@ -51,8 +58,8 @@ pub(super) fn print_rounds<const N: usize>(names: [&str; N], figures: &[&str], w
         println!("  {figure}");
         for (name, way) in names.iter().zip(ways) {
             let list = way.get(index).map_or(&[][..], Vec::as_slice);
-            let numbers: String = list.iter().map(|number| format!("{number:>9.2}")).collect();
-            println!("    {name:9}{numbers}");
+            let numbers: String = list.iter().map(|number| format!("{number:>8.2}")).collect();
+            println!("    {name:14}{numbers}");
         }
     }
 }

@@ -19,15 +19,16 @@ use straddle_intent::object::{FastPath, Object};
 use straddle_intent::plan::Offers;
 use straddle_intent::step::Step;
 use straddle_kernel::{Kernel as _, Live};
+use straddle_lab::LabError;
 use straddle_lab::guard::Guard;
 use straddle_lab::host::Host;
 use straddle_lab::probe::ping;
 use straddle_lab::process::Process;
-use straddle_lab::{LabError, wait};
+use straddle_lab::tayga::Tayga;
 use straddle_serve::translator::{Serving, Translator};
 use straddle_xlat::{Config, Mode, eam, rfc6052};
 
-use super::iperf::{self, Direction, Load, Pair, measure, measure_with_cost};
+use super::iperf::{self, CABLE, Direction, Load, Pair, both_ways, measure};
 use super::table::{self, Way};
 use crate::Done;
 
@@ -39,7 +40,7 @@ const TARGETS: [(&str, Option<&Ours>); 8] = [
     ("2001:db8:5::10", None),
     ("2001:db8:65::203.0.113.10", None),
     ("203.0.113.10", None),
-    ("2001:db8:d::10", None),
+    (CABLE, None),
     DIRECT,
     ("203.0.113.10", Some(&FAST)),
 ];
@@ -144,8 +145,7 @@ pub(super) fn bench(times: usize) -> Done {
         table::print([name, NAMES[2], NAMES[3]], &FIGURES, &[way, plain.clone(), tayga.clone()]);
         println!();
     }
-    println!("How much of what the load generator can do by a cable plain forwarding leaves\n");
-    table::print([NAMES[2], NAMES[5], NAMES[3]], &FIGURES, &[plain, cable, tayga]);
+    table::print_limit("TAYGA", &FIGURES, &[plain, cable, tayga]);
     table::print_rounds(NAMES, &FIGURES, &ways);
     Ok(())
 }
@@ -157,7 +157,7 @@ fn rounds(ways: &mut [Way; 8], times: usize) -> Result<(), LabError> {
     let _tayga = tayga(&world)?;
     let _server = iperf::server(&world.server, world.guard.directory())?;
     let mut past = Past::new(&world.middle)?;
-    table::rounds(("translate", times), ways, TARGETS, |(target, passed)| {
+    table::rounds(("translate", times), NAMES, ways, TARGETS, |(target, passed)| {
         past.during(passed, || one(&world, target))
     })
 }
@@ -205,7 +205,6 @@ impl<'a> Past<'a> {
 /// All figures of one way, once, in the order of [`FIGURES`].
 fn one(world: &World, target: &str) -> Result<Vec<f64>, LabError> {
     let hosts = Pair { client: &world.client, server: &world.server };
-    let cost = |load, direction| measure_with_cost(hosts, target, load, direction);
     let address = target.parse().unwrap_or(Ipv6Addr::UNSPECIFIED.into());
     let latency = |count| -> Result<f64, LabError> {
         let answered = ping(&world.client, address, count)?;
@@ -218,11 +217,7 @@ fn one(world: &World, target: &str) -> Result<Vec<f64>, LabError> {
         load.join().map_err(|_| LabError::Guard("a measuring thread panicked".into()))??;
         loaded
     })?;
-    let mut figures = Vec::new();
-    for load in [Load::Tcp(1), Load::Tcp(4), Load::Udp] {
-        figures.extend(cost(load, Direction::There)?);
-        figures.extend(cost(load, Direction::Back)?);
-    }
+    let mut figures = both_ways(hosts, target, &[Load::Tcp(1), Load::Tcp(4), Load::Udp])?;
     figures.extend([idle, loaded]);
     Ok(figures)
 }
@@ -249,28 +244,21 @@ pub(super) fn build() -> Result<World, LabError> {
         server.namespace()
     ))?;
     client.sysctl("net/ipv6/conf/all/forwarding", "1")?;
-    client.ip(&format!(
-        "
+    client.ip("
         link set lo up
-        link add direct type veth peer name direct netns {}
-        link set direct up
         link set eth0 up
-        address add 2001:db8:d::1/64 dev direct nodad
         address add 2001:db8:c::10/64 dev eth0 nodad
         route add ::/0 via 2001:db8:c::1
-        ",
-        server.namespace()
-    ))?;
+    ")?;
     server.ip("
         link set lo up
-        link set direct up
         link set eth0 up
-        address add 2001:db8:d::10/64 dev direct nodad
         address add 2001:db8:5::10/64 dev eth0 nodad
         address add 203.0.113.10/24 dev eth0
         route add ::/0 via 2001:db8:5::1
         route add default via 203.0.113.1
     ")?;
+    iperf::cable(Pair { client: &client, server: &server })?;
     Ok(World { client, middle, server, guard })
 }
 
@@ -314,28 +302,17 @@ impl Ours {
 }
 
 fn tayga(world: &World) -> Result<Process, LabError> {
-    let path = world.guard.directory().join("tayga");
-    let text = format!(
-        "tun-device nat64\nipv4-addr 192.168.255.1\nprefix 2001:db8:65::/96\n\
-         map 198.51.100.20 2001:db8:c::10\ndata-dir {}\n",
-        path.display()
-    );
-    let config = path.with_extension("conf");
-    let written = std::fs::create_dir_all(&path).and_then(|()| std::fs::write(&config, text));
-    written.map_err(|source| LabError::Io { doing: "configuring TAYGA".into(), source })?;
-    let config = config.display().to_string();
-    world.middle.run(&["tayga", "--config", &config, "--mktun"])?;
-    world.middle.ip("
-        link set nat64 mtu 1500 up
-        route add 2001:db8:65::/96 dev nat64
-        route add 198.51.100.20/32 dev nat64
-    ")?;
-    let mut command = world.middle.command("tayga");
-    command.args(["--config", &config, "-d"]);
-    let process = Process::start(command, &path.with_extension("log"))?;
-    wait::until("TAYGA to serve", Duration::from_secs(5), || {
-        let shown = world.middle.run(&["ip", "link", "show", "dev", "nat64"]).ok()?;
-        shown.stdout.contains("LOWER_UP").then_some(())
-    })?;
-    Ok(process)
+    let translator = Tayga {
+        host: &world.middle,
+        prefix: "2001:db8:65::/96",
+        own: Ipv4Addr::new(192, 168, 255, 1),
+        maps: &[(Ipv4Addr::new(198, 51, 100, 20), Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 0x10))],
+        pool: None,
+        routes: "
+            link set nat64 mtu 1500
+            route add 2001:db8:65::/96 dev nat64
+            route add 198.51.100.20/32 dev nat64
+        ",
+    };
+    translator.start(world.guard.directory())
 }

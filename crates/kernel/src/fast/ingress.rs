@@ -15,7 +15,7 @@ use aya::maps::{Array, Map, MapData};
 use straddle_intent::object::{Ends, FastPath, Hook, Link, Tables};
 
 use crate::Error;
-use crate::netlink::{Names, Socket, index, link};
+use crate::netlink::{Names, Socket, index};
 
 use super::Name;
 use super::counts::{Kept, info};
@@ -136,7 +136,7 @@ pub(super) fn put(
     load: impl FnOnce(u32, &str) -> Result<Loaded, Error>,
 ) -> Result<(), Error> {
     let (dev, into) = (wanted.dev.as_str(), wanted.serves());
-    let (uplink, target) = (index(names, dev)?, link::index(into)?);
+    let (uplink, target) = (index(names, dev)?, index(names, into)?);
     let mark = Mark { name, index: target, into: into.into(), made: false };
     let mut loaded = load(target, &mark.to_string())?;
     let former = here(socket, (dev, uplink))?.into_iter().find(|present| present.hook() == wanted.hook);
