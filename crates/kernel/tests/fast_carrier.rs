@@ -14,7 +14,7 @@ mod worlds;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use straddle_encap::segment::segments;
 use straddle_encap::{Kind, decapsulate, encapsulate};
@@ -355,42 +355,60 @@ fn clients_packets_made_up_as_the_core() {
     }
 }
 
-/// What 10,000 clients cost for each packet, and what ten: `cargo test --release -- --ignored --nocapture`. Each packet is
-/// for or from another client, so that none finds what the one before has brought near.
+/// What 10,000 clients cost for each packet, and what one: `cargo test --test fast_carrier -- --ignored --nocapture`. Where
+/// each packet is for or from another client, none finds what the one before has brought near.
 #[test]
 #[ignore = "a measurement"]
 fn how_fast() {
     namespace();
-    let pairs = [10, 1_000, 10_000].map(|count| Pair::new(sharing(count, usual)));
-    let mut times = [const { [const { Vec::new() }; 2] }; 3];
+    let pairs = [1, 10, 1_000, 10_000].map(|count| {
+        let ends = sharing(count, usual);
+        let begun = Instant::now();
+        let pair = Pair::new(ends);
+        eprintln!("{count} clients: both programs told in {:?}", begun.elapsed());
+        pair
+    });
+    let mut times = [const { [const { Vec::new() }; 4] }; 4];
     for round in 0..9 {
         for (pair, times) in pairs.iter().zip(&mut times) {
-            let mut random = Random(round);
-            let mut total = [Duration::ZERO; 2];
-            for _ in 0..4_000 {
-                let client = random.below(pair.ends.clients().len());
-                let ends = &pair.ends.clients()[client];
-                // As much of the packets is for networks as for the links' addresses.
-                let net = ends.owned[random.below(ends.owned.len())];
-                for (way, program) in [&pair.outward, &pair.inward].into_iter().enumerate() {
-                    let mut inner = [&[0x60, 0, 0, 0, 0, 24, 17, 64][..], &[0x20; 32], &[0; 24]].concat();
-                    let at = [DESTINATION, SOURCE][way];
-                    inner[at..at + 16].copy_from_slice(&net.broadcast().octets());
-                    let head = outer(ends.remote.into(), pair.ends.local, Kind::Sit, 0, inner.len());
-                    let sent = if way == 0 { inner } else { [head, inner].concat() };
-                    let (returned, spent) = program.time(&frame(&sent), 1).unwrap();
-                    assert_eq!(returned, REDIRECT);
-                    total[way] += spent;
-                }
-            }
-            times.iter_mut().zip(total).for_each(|(times, total)| times.push(total / 4_000));
+            let [same, another] = [true, false].map(|same| timed(pair, round, same));
+            times.iter_mut().zip([same, another].concat()).for_each(|(times, time)| times.push(time));
         }
     }
     for (pair, times) in pairs.iter().zip(times) {
-        let [out, back] = times.map(|mut times| {
+        let [out, back, out_other, back_other] = times.map(|mut times| {
             times.sort();
             times[times.len() / 2]
         });
-        eprintln!("{} clients: {out:?} a packet outward, {back:?} inward", pair.ends.clients().len());
+        let count = pair.ends.clients().len();
+        eprintln!(
+            "{count} clients: {out:?} a packet outward and {back:?} inward of one client; \
+             each of another {out_other:?} and {back_other:?}"
+        );
     }
+}
+
+/// How long a packet takes outward and inward, where all are one client's or each is another's.
+fn timed(pair: &Pair, round: u64, same: bool) -> [Duration; 2] {
+    const RUNS: u32 = 4_000;
+    let mut random = Random(round);
+    let mut total = [Duration::ZERO; 2];
+    let clients = pair.ends.clients();
+    let first = random.below(clients.len());
+    for _ in 0..RUNS {
+        let ends = &clients[if same { first } else { random.below(clients.len()) }];
+        // As much of the packets is for networks as for the links' addresses.
+        let net = ends.owned[random.below(ends.owned.len())];
+        for (way, program) in [&pair.outward, &pair.inward].into_iter().enumerate() {
+            let mut inner = [&[0x60, 0, 0, 0, 0, 24, 17, 64][..], &[0x20; 32], &[0; 24]].concat();
+            let at = [DESTINATION, SOURCE][way];
+            inner[at..at + 16].copy_from_slice(&net.broadcast().octets());
+            let head = outer(ends.remote.into(), pair.ends.local, Kind::Sit, 0, inner.len());
+            let sent = if way == 0 { inner } else { [head, inner].concat() };
+            let (returned, spent) = program.time(&frame(&sent), 1).unwrap();
+            assert_eq!(returned, REDIRECT);
+            total[way] += spent;
+        }
+    }
+    total.map(|total| total / RUNS)
 }

@@ -127,12 +127,13 @@ pub(crate) fn mapped(count: u32) -> World {
     })
 }
 
-/// A small IPv4 datagram to a mapped address.
-pub(crate) fn towards_a_mapping(world: &World, random: &mut Random) -> Vec<u8> {
+/// A small IPv4 datagram to a mapped address, from a host of this number.
+pub(crate) fn towards_a_mapping(world: &World, from: u32, random: &mut Random) -> Vec<u8> {
     let list = world.config.eam.mappings();
     let to = list[random.below(list.len())].v4.addr();
-    let payload = transport(UDP, 64, random, &[8, 8, 8, 8], &to.octets());
-    packet4(Ipv4Addr::new(8, 8, 8, 8), to, UDP, &payload, 64)
+    let from = Ipv4Addr::from_bits(0x0800_0000 | from & 0xff_ffff);
+    let payload = transport(UDP, 64, random, &from.octets(), &to.octets());
+    packet4(from, to, UDP, &payload, 64)
 }
 
 /// A small IPv6 datagram that is translated.
