@@ -45,7 +45,7 @@ INLINE void *place_of(void *table, const void *key, int words, __u32 size)
 		hash = (hash ^ word) * 0xbf58476d1ce4e5b9ULL;
 		hash ^= hash >> 32;
 	}
-	__u32 number = below(layout->shifts, hash >> 32), element = 1 + number / size;
+	__u32 number = below(layout->shifts, hash), element = 1 + number / size;
 	const __u8 *shifts = bpf_map_lookup_elem(table, &element);
 	if (!shifts)
 		return 0;

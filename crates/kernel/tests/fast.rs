@@ -156,7 +156,27 @@ fn packets_made_up_as_the_core() {
     }
 }
 
-/// Identifications that the program chooses: none twice within 65,536, in no order that meets the eye.
+/// A large table has each of its mappings, and each length of them.
+#[test]
+fn every_mapping_of_a_large_table_as_the_core() {
+    if !root("every_mapping_of_a_large_table_as_the_core") {
+        return;
+    }
+    for (count, world) in
+        [(5, worlds::mixed(5)), (20_000, worlds::mixed(20_000)), (100_000, worlds::mapped(100_000))]
+    {
+        let mut random = Random(count);
+        let mut pair = Pair::new(&world.config);
+        let mappings = world.config.eam.mappings();
+        assert!(mappings.len() as u64 > count * 9 / 10, "{} of {count}", mappings.len());
+        for mapping in mappings {
+            for packet in worlds::both_ways(&world, mapping, &mut random) {
+                assert_eq!(pair.check(&packet).0, End::Fast, "{mapping:?}");
+            }
+        }
+    }
+}
+
 /// A header that is farther away than any packet reaches is what no verifier takes.
 #[test]
 fn a_refused_program_is_told_of_with_the_verifiers_log() {
@@ -169,6 +189,7 @@ fn a_refused_program_is_told_of_with_the_verifiers_log() {
     assert!(text.lines().count() <= 14, "the end of the log is enough: {text}");
 }
 
+/// Identifications that the program chooses: none twice within 65,536, in no order that meets the eye.
 #[test]
 fn identifications_do_not_repeat() {
     if !root("identifications_do_not_repeat") {
@@ -201,7 +222,7 @@ fn identifications_do_not_repeat() {
 #[test]
 #[ignore = "a measurement"]
 fn how_fast() {
-    const RUNS: u32 = 2_000;
+    const RUNS: u32 = 10_000;
     let worlds = [10, 1_000, 100_000].map(|count| (count, worlds::mapped(count)));
     let pairs = worlds.each_ref().map(|(count, world)| {
         let begun = Instant::now();
@@ -216,7 +237,11 @@ fn how_fast() {
                 let mut random = Random(round);
                 let mut total = Duration::ZERO;
                 for run in 0..RUNS {
-                    let seed = if others == 0 { round } else { round << 32 | u64::from(run) };
+                    let seed = if others == 0 {
+                        round
+                    } else {
+                        round << 33 | (others as u64) << 32 | u64::from(run)
+                    };
                     let from = if others == 2 { random.next() as u32 } else { 0 };
                     let packet = worlds::towards_a_mapping(world, from, &mut Random(seed));
                     let frame = [&[0; 12][..], &[8, 0], &packet].concat();
@@ -233,6 +258,8 @@ fn how_fast() {
             times.sort();
             times[times.len() / 2]
         });
-        eprintln!("{count} mappings: {same:?} a packet of one flow; to another host each {to:?}, and from another {both:?}");
+        eprintln!(
+            "{count} mappings: {same:?} a packet of one flow; to another host each {to:?}, and from another {both:?}"
+        );
     }
 }

@@ -355,6 +355,45 @@ fn clients_packets_made_up_as_the_core() {
     }
 }
 
+/// Each of many clients has its own peer, whichever of its networks a packet is for or from.
+#[test]
+fn every_client_of_many_as_the_core() {
+    if !root("every_client_of_many_as_the_core") {
+        return;
+    }
+    namespace();
+    let mut pair = Pair::new(sharing(2_000, usual));
+    let mut random = Random(1);
+    for number in 0..2_000 {
+        for net in pair.ends.clients()[number].owned.clone() {
+            for at in [DESTINATION, SOURCE] {
+                let mut inner = [&[0x60, 0, 0, 0, 0, 24, 17, 64][..], &[0x20; 32], &[0; 24]].concat();
+                inner[at..at + 16].copy_from_slice(&net.broadcast().octets());
+                match at {
+                    DESTINATION => assert!(pair.out(&inner, true)),
+                    _ => drop(pair.back(&inner, remote(number as u32).into(), &mut random)),
+                }
+                // From whoever else that is foreign.
+                assert!(at == DESTINATION || !pair.back(&inner, remote(2_000).into(), &mut random));
+            }
+        }
+    }
+}
+
+/// Where nobody is, all is left to the slow path.
+#[test]
+fn no_client_at_all() {
+    if !root("no_client_at_all") {
+        return;
+    }
+    namespace();
+    let mut pair = Pair::new(sharing(0, usual));
+    let inner = [&[0x60, 0, 0, 0, 0, 24, 17, 64][..], &[0x20; 32], &[0; 24]].concat();
+    let head = outer(remote(0).into(), pair.ends.local, Kind::Sit, 0, inner.len());
+    assert_eq!(through(&pair.outward, &inner, &mut pair.room), None);
+    assert_eq!(through(&pair.inward, &[head, inner].concat(), &mut pair.room), None);
+}
+
 /// What 10,000 clients cost for each packet, and what one: `cargo test --test fast_carrier -- --ignored --nocapture`. Where
 /// each packet is for or from another client, none finds what the one before has brought near.
 #[test]
@@ -390,7 +429,7 @@ fn how_fast() {
 
 /// How long a packet takes outward and inward, where all are one client's or each is another's.
 fn timed(pair: &Pair, round: u64, same: bool) -> [Duration; 2] {
-    const RUNS: u32 = 4_000;
+    const RUNS: u32 = 10_000;
     let mut random = Random(round);
     let mut total = [Duration::ZERO; 2];
     let clients = pair.ends.clients();

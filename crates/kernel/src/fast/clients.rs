@@ -75,7 +75,9 @@ impl Clients {
         let (mut places, mut totals) = (Vec::new(), BTreeMap::new());
         let first = perfect::before(&self.owners.get(&0, 0).map_err(refused)?);
         for at in first.unwrap_or_default()..self.owners.len() {
-            let Some((key, place, own)) = parsed(&self.owners.get(&at, 0).map_err(refused)?) else { continue };
+            let Some((key, place, own)) = parsed(&self.owners.get(&at, 0).map_err(refused)?) else {
+                continue;
+            };
             places.push((key, place));
             let total = match totals.get_mut(&place) {
                 Some(total) => total,

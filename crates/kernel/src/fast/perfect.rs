@@ -15,8 +15,8 @@ use crate::Error;
 
 use super::program::refused;
 
-/// Keys that share a shift, on the average. With more, 256 shifts were too few.
-const GROUP: usize = 4;
+/// Keys that share a shift, on the average. With four, 256 shifts are mostly too few.
+const GROUP: usize = 3;
 /// How many arrangements are tried, each with other hashes and more room. The first one nearly always holds.
 const ATTEMPTS: u64 = 32;
 
@@ -131,9 +131,10 @@ impl Layout {
         })
     }
 
-    /// The number of the shift.
+    /// The number of a shift. Both halves of the last product are in these bits: of keys in a row, either alone makes
+    /// groups of unequal size.
     fn shift(&self, hash: u64) -> usize {
-        below(self.shifts, (hash >> 32) as u32)
+        below(self.shifts, hash as u32)
     }
 
     fn place(&self, hash: u64, shift: u8) -> usize {
@@ -144,7 +145,7 @@ impl Layout {
 
 /// Of the numbers below `count`, the one that a random one leads to.
 fn below(count: u32, random: u32) -> usize {
-    (u64::from(count) * u64::from(random) >> 32) as usize
+    ((u64::from(count) * u64::from(random)) >> 32) as usize
 }
 
 /// The number of an array's first place, by its first element.
@@ -169,12 +170,7 @@ fn arranged(layout: &Layout, hashes: &[u64]) -> Option<Arrangement> {
 }
 
 /// Gives each key of a group its place, if all are free; else none.
-fn settled(
-    layout: &Layout,
-    group: &[(usize, usize, u64)],
-    shift: u8,
-    places: &mut [Option<usize>],
-) -> bool {
+fn settled(layout: &Layout, group: &[(usize, usize, u64)], shift: u8, places: &mut [Option<usize>]) -> bool {
     for (at, (_, key, hash)) in group.iter().enumerate() {
         match places.get_mut(layout.place(*hash, shift)) {
             Some(place @ None) => *place = Some(*key),
@@ -187,4 +183,89 @@ fn settled(
         }
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Entry = ([u8; 8], [u8; 24]);
+
+    fn entry(key: u64) -> Entry {
+        let value = [key.wrapping_mul(3); 3].map(u64::to_ne_bytes).concat();
+        (key.to_ne_bytes(), value.try_into().unwrap())
+    }
+
+    /// The element that a program looks at for a key.
+    fn looked_at<'a>(table: &'a Table, key: &[u8]) -> &'a [u8] {
+        let number = |at: usize| u32::from_ne_bytes(table.bytes[at..at + 4].try_into().unwrap());
+        let seed = u64::from_ne_bytes(table.bytes[..8].try_into().unwrap());
+        let layout = Layout { seed, shifts: number(8), before: number(12), places: number(16) };
+        assert_eq!(before(&table.bytes), Some(layout.before));
+        assert_eq!(layout.before + layout.places, table.len());
+        let hash = layout.hash(key);
+        let at = layout.before as usize + layout.place(hash, table.bytes[table.size + layout.shift(hash)]);
+        &table.bytes[at * table.size..][..table.size]
+    }
+
+    fn check(what: &str, keys: impl Iterator<Item = u64>) {
+        let keys: Vec<u64> = keys.collect();
+        let table = Table::new(keys.iter().copied().map(entry)).unwrap();
+        let elements = 2 * keys.len() + 4;
+        assert!((table.len() as usize) < elements, "{what}: {} elements", table.len());
+        for key in &keys {
+            let (key, value) = entry(*key);
+            assert_eq!(looked_at(&table, &key), [&key[..], &value].concat(), "{what}");
+        }
+        for other in keys.iter().map(|key| key ^ 1 << 63) {
+            assert_ne!(looked_at(&table, &other.to_ne_bytes())[..8], other.to_ne_bytes(), "{what}");
+        }
+    }
+
+    #[test]
+    fn each_key_has_a_place() {
+        for count in (0..200).chain([4_096, 100_000]) {
+            check(&format!("{count} in a row"), 0..count);
+        }
+        check("hosts of a network", (0x0a00_0000_u64..0x0a01_0000).map(|net| 32 << 32 | net));
+        check("networks in a row", (0..65_536_u64).map(|net| 24 << 32 | net << 8));
+        check("of many lengths", (0..20_000_u64).map(|number| number % 33 << 32 | number << 12));
+        check("the upper bits alone", (0..20_000_u64).map(|number| number << 48 | number >> 16));
+    }
+
+    #[test]
+    fn networks_of_ipv6_differ_in_any_of_their_words() {
+        let key = |number: u64| {
+            let words = [0x2001_0db8 << 32 | number % 50, (number / 50 % 50) << 40, number / 2_500];
+            words.map(u64::to_ne_bytes).concat().try_into().unwrap()
+        };
+        let entries: Vec<([u8; 24], [u8; 40])> = (0..50_000).map(|number| (key(number), [7; 40])).collect();
+        let table = Table::new(entries.iter().copied()).unwrap();
+        for (key, value) in entries {
+            assert_eq!(looked_at(&table, &key), [&key[..], &value].concat());
+        }
+    }
+
+    #[test]
+    fn of_the_same_key_the_last_counts() {
+        let (key, value) = entry(7);
+        let table = Table::new([(key, [1; 24]), (key, value)].into_iter()).unwrap();
+        assert_eq!(looked_at(&table, &key), [&key[..], &value].concat());
+    }
+
+    /// What arrangements are for: a first one that does not hold is rare, and the next has more room.
+    #[test]
+    fn the_first_arrangement_nearly_always_holds() {
+        let hold = |attempt| {
+            let holds = |seed: &u64| {
+                let layout = Layout::new(20_000, 32, seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), attempt);
+                let hashes: Vec<u64> = (0..20_000_u64).map(|key| layout.hash(&key.to_ne_bytes())).collect();
+                arranged(&layout, &hashes).is_some()
+            };
+            (0..20).filter(holds).count()
+        };
+        assert!(hold(0) >= 18, "{}", hold(0));
+        assert_eq!(hold(4), 20);
+        assert!(Layout::new(20_000, 32, 0, 4).places > Layout::new(20_000, 32, 0, 0).places);
+    }
 }
