@@ -83,7 +83,7 @@ struct gre {
 	__u32 key;
 };
 
-/* Bits of bpf_skb_adjust_room (linux/bpf.h); those of decapsulation since Linux 6.3. */
+/* Bits of bpf_skb_adjust_room (linux/bpf.h); Linux before 6.3 does not know those of decapsulation. */
 enum {
 	BPF_ADJ_ROOM_MAC = 1,
 	FIXED_GSO = 1 << 0,

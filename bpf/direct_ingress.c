@@ -15,7 +15,7 @@ enum { HOPS = 3 };
 enum { SYN = 2 };
 /* Ethernet and what looks like it (linux/if_arp.h). */
 enum { ARPHRD_ETHER = 1 };
-/* BPF_FIB_LOOKUP_SKIP_NEIGH: whoever sends finds the neighbour. */
+/* BPF_FIB_LOOKUP_SKIP_NEIGH: whoever sends finds the neighbour. Linux before 6.3 knows no such flag. */
 enum { SKIP_NEIGHBOUR = 4 };
 /* Devices of ours that there is room for, and ways that are remembered: a power of two. */
 enum { DEVICES = 30, WAYS = 1024 };
@@ -165,7 +165,10 @@ INLINE long lead(struct __sk_buff *skb, struct fib *fib, __u32 from, __u32 total
 {
 	fib->ifindex = from;
 	fib->total_len = total;
-	return bpf_fib_lookup(skb, fib, sizeof(*fib), SKIP_NEIGHBOUR);
+	long end = bpf_fib_lookup(skb, fib, sizeof(*fib), SKIP_NEIGHBOUR);
+	if (end == INVALID)
+		end = bpf_fib_lookup(skb, fib, sizeof(*fib), 0);
+	return end == NO_NEIGHBOUR ? FOUND : end;
 }
 
 INLINE bool is_ours(const struct watch *watch, __u32 ifindex)

@@ -43,6 +43,8 @@ enum { CHECKSUM_NONE, CHECKSUM_UNNECESSARY, CHECKSUM_COMPLETE, CHECKSUM_PARTIAL 
 
 /* Return values of a classifier with direct action: let others decide; drop. */
 enum { TC_ACT_UNSPEC = -1, TC_ACT_SHOT = 2 };
+/* What a helper answers to a flag that the kernel does not know: EINVAL. */
+enum { INVALID = -22 };
 /* Into the device's receive path. */
 enum { BPF_F_INGRESS = 1 };
 

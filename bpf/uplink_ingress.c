@@ -94,6 +94,26 @@ INLINE bool is_peers(struct __sk_buff *skb)
 	       bpf_map_lookup_elem(&PEERS, &source);
 }
 
+/* Takes the outer header off, with what stands behind it: `head` bytes; SLOW_REASONS once that is done. */
+INLINE int strip(struct __sk_buff *skb, struct counts *counts, __u32 head, bool six)
+{
+	__u64 decap = six ? DECAP_IPV6 : DECAP_IPV4;
+	long end = bpf_skb_adjust_room(skb, -(int)head, BPF_ADJ_ROOM_MAC, FIXED_GSO | decap);
+	if (end != INVALID)
+		return end ? SLOW_REFUSED : SLOW_REASONS;
+	/* This kernel keeps the version that the packet has: the outer header becomes one of the other before. */
+	if (six != outer_is_ipv4())
+		return bpf_skb_adjust_room(skb, -(int)head, BPF_ADJ_ROOM_MAC, FIXED_GSO) ? SLOW_REFUSED :
+											  SLOW_REASONS;
+	if (bpf_skb_change_proto(skb, six ? BE16(ETH_P_IPV6) : BE16(ETH_P_IP), 0))
+		return SLOW_REFUSED;
+	int grown = (int)sizeof(struct ipv6) - (int)sizeof(struct ipv4);
+	if (!bpf_skb_adjust_room(skb, -(int)head - (six ? grown : -grown), BPF_ADJ_ROOM_MAC, FIXED_GSO))
+		return SLOW_REASONS;
+	counts->lost++;
+	return -TC_ACT_SHOT;
+}
+
 INLINE int decapsulate(struct __sk_buff *skb, struct counts *counts)
 {
 	/* What is for another host, or for a VLAN above this device. */
@@ -130,9 +150,9 @@ INLINE int decapsulate(struct __sk_buff *skb, struct counts *counts)
 			return slow;
 	}
 	__u32 packets = skb->gso_segs;
-	__u64 flags = FIXED_GSO | (inner.six ? DECAP_IPV6 : DECAP_IPV4);
-	if (bpf_skb_adjust_room(skb, -(int)head, BPF_ADJ_ROOM_MAC, flags))
-		return SLOW_REFUSED;
+	slow = strip(skb, counts, head, inner.six);
+	if (slow != SLOW_REASONS)
+		return slow;
 	count(&counts->inward, packets, inner.length);
 	if (owner)
 		count_client(owner, packets, inner.length);

@@ -26,7 +26,7 @@ struct Section {
 }
 
 impl HostState {
-    /// Reads it: links, their filters, addresses in their order, routes of all tables, rules in their order,
+    /// Reads it: links, their filters with the qdiscs that these stand at, addresses in their order, routes of all tables, rules in their order,
     /// permanent and proxy neighbours, next hops, the nft ruleset, every `net.*` sysctl.
     ///
     /// # Errors
@@ -36,7 +36,15 @@ impl HostState {
         let filters = host.direct(&["tc", "-batch", "-"], &line::questions_for_filters(&links))?;
         let mut sections = vec![
             section("link", line::links(&links)),
-            section("filter", filters.stdout.lines().map(line::without_program).collect()),
+            section(
+                "filter",
+                filters
+                    .stdout
+                    .lines()
+                    .filter(|line| line::filters(line))
+                    .map(line::without_program)
+                    .collect(),
+            ),
             section("address", line::addresses(&host.ip_json("-details address show")?)),
             section("address protocol", address::protocols(host)?),
         ];

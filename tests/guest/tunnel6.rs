@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use straddle_lab::host::Host;
 use straddle_lab::probe::{Kind, exchange, ping, stream};
 use straddle_lab::straddle::Straddle;
 use straddle_lab::world::Broker;

@@ -14,7 +14,7 @@ use straddle_lab::straddle::Straddle;
 use straddle_lab::world::{BORROWED, CLIENT, DataCentre, World, WorldOptions};
 use straddle_lab::{Carrier, LabError, Peer, SIIT_CONFIG};
 
-use crate::fast::{MUCH, by_tun, carried, decapsulates, went};
+use crate::fast::{MUCH, by_tun, carried, went};
 use crate::{exe, turn};
 
 /// What a device is that stands above a cable.
@@ -106,11 +106,7 @@ fn carriers_leave_by_uplinks_of_every_kind() -> Result<(), LabError> {
         let [outward, inward] = carried(&straddle.on(&world.borrower))?;
         println!("{uplink:?}: out {outward:?}, in {inward:?}");
         outward.is_fast(&format!("{uplink:?}, outward"));
-        if decapsulates() {
-            inward.is_fast(&format!("{uplink:?}, inward"));
-        } else {
-            inward.is_slow(&format!("{uplink:?}, inward"));
-        }
+        inward.is_fast(&format!("{uplink:?}, inward"));
         straddle.down_on(&[&world.lender, &world.borrower], running)?;
     }
     Ok(())

@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use straddle_intent::object::{Client, Ends, FastPath, Object, Peers};
+use straddle_intent::object::{Client, Ends, FastPath, Hook, Object, Peers};
 use straddle_intent::step::Step;
 use straddle_kernel::{Kernel as _, Live};
 use straddle_lab::host::Host;
@@ -153,7 +153,8 @@ fn network(generation: u32, number: u32) -> u128 {
 
 /// Puts both programs in place; how long that took.
 fn told(vps: &Host, ends: &Ends) -> Result<Duration, LabError> {
-    let programs = [FastPath::outward(DEVICE, ends), FastPath::inward("eth0", DEVICE, ends)];
+    let programs =
+        [FastPath::outward(DEVICE, ends), FastPath::inward("eth0", Hook::Tcx(DEVICE.into()), ends)];
     vps.inside(|| {
         let mut kernel = Live::open().unwrap();
         let begun = Instant::now();

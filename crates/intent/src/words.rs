@@ -244,8 +244,8 @@ fn neighbour(neighbour: &Neighbour) -> String {
 /// To add, delete and replace it.
 fn fast_verbs(fast: &FastPath) -> [&'static str; 3] {
     match fast.hook {
-        Hook::Egress => ["tc filter add", "tc filter del", "tc filter replace"],
-        Hook::Ingress(_) => ["bpftool net attach", "bpftool net detach", "bpftool net attach"],
+        Hook::Egress | Hook::Clsact(_) => ["tc filter add", "tc filter del", "tc filter replace"],
+        Hook::Tcx(_) => ["bpftool net attach", "bpftool net detach", "bpftool net attach"],
     }
 }
 
@@ -253,7 +253,8 @@ fn fast_path(fast: &FastPath) -> String {
     let dev = &fast.dev;
     match &fast.hook {
         Hook::Egress => format!("dev {dev} egress bpf straddle_fast direct-action"),
-        Hook::Ingress(into) => format!("tcx_ingress name straddle_fast dev {dev} (for {into})"),
+        Hook::Clsact(into) => format!("dev {dev} ingress bpf straddle_fast direct-action (for {into})"),
+        Hook::Tcx(into) => format!("tcx_ingress name straddle_fast dev {dev} (for {into})"),
     }
 }
 

@@ -87,7 +87,8 @@ fn offers(case: &Path) -> Offers {
         let refusal = "Unknown device type".to_string();
         (word, (!has.lines().any(|line| line == word)).then_some(refusal))
     };
-    let fast = [Offers::FAST_PATH, Offers::FAST_DIRECT, Offers::FAST_OUTWARD, Offers::FAST_INWARD];
+    let fast =
+        [Offers::FAST_PATH, Offers::FAST_DIRECT, Offers::FAST_OUTWARD, Offers::FAST_INWARD, Offers::TCX];
     let words = ["ip6gre", "ip6tnl", "sit"].into_iter().chain(fast.into_iter().filter(|_| asked));
     Offers(words.map(one).collect())
 }

@@ -89,7 +89,8 @@ impl Live {
     /// # Errors
     /// When the kernel can't be asked.
     pub fn direct(&mut self, uplink: &str, dev: &str) -> Result<Option<Counts>, Error> {
-        fast::direct_counts(uplink, dev)
+        let names = self.names()?;
+        fast::direct_counts(&mut self.socket, (uplink, dev), &names)
     }
 
     /// Tells programs that go past a translator's device that somebody watches the host for a while, and how many
@@ -107,7 +108,7 @@ impl Live {
         let ours = links.iter().filter(|link| link.bridge.is_some());
         let devices = ours.map(|link| index(&names, &link.name)).collect::<Result<_, _>>()?;
         let watch = Watch { lasts, chains, devices };
-        programs.try_for_each(|program| fast::watched(program, &watch))
+        programs.try_for_each(|program| fast::watched(&mut self.socket, program, &watch, &names))
     }
 
     /// What a carrier's programs have counted, at its device and behind its uplink; none where there is neither.

@@ -42,6 +42,7 @@ fn ask(programs: &dyn Fn(&Offers) -> Vec<&'static str>) -> Result<Offers, Error>
         };
         offers.0.insert(program, refusal);
     }
+    offers.0.insert(Offers::TCX, fast::tcx_refusal());
     Ok(offers)
 }
 

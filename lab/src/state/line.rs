@@ -21,13 +21,20 @@ fn properties(of: &str, object: &Map<String, Value>, lines: &mut Vec<String>) {
     }
 }
 
-/// What `tc -batch` is to be asked for the filters of all links.
+/// What `tc -batch` is to be asked for the qdiscs and filters of all links.
 pub(super) fn questions_for_filters(answer: &Value) -> String {
     let question = |link| {
         let dev = name(link);
-        format!("filter show dev {dev} ingress\nfilter show dev {dev} egress\n")
+        format!("qdisc show dev {dev}\nfilter show dev {dev} ingress\nfilter show dev {dev} egress\n")
     };
     objects(answer).map(question).collect()
+}
+
+/// Whether a line of the answer is a filter's, or that of a qdisc which filters stand at: others hold packets, and the
+/// kernel names them as it likes.
+pub(super) fn filters(line: &str) -> bool {
+    !line.starts_with("qdisc ")
+        || ["qdisc clsact ", "qdisc ingress "].iter().any(|kind| line.starts_with(kind))
 }
 
 /// One line per address, in the kernel's order, with its link's name.

@@ -14,7 +14,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use straddle_intent::object::{FastPath, Object};
+use straddle_intent::object::{FastPath, Hook, Object};
 use straddle_intent::step::Step;
 use straddle_kernel::{Kernel as _, Live};
 use straddle_lab::guard::Guard;
@@ -167,7 +167,8 @@ fn rounds(ways: &mut [Way; 7], times: usize) -> Result<(), LabError> {
 /// Has packets go past the device, or no longer: the other ways pay nothing for it. Nothing changes while it is so.
 fn past(middle: &Host, begin: bool) -> Result<(), LabError> {
     let config = PAST.config().ok_or_else(|| LabError::Guard("the tables are refused".into()))?;
-    let programs = ["client", "server"].map(|dev| FastPath::direct(dev, PAST.device, &config));
+    let programs =
+        ["client", "server"].map(|dev| FastPath::direct(dev, Hook::Tcx(PAST.device.into()), &config));
     let change = || -> Result<(), straddle_kernel::Error> {
         let mut kernel = Live::open()?;
         for program in programs.iter().cloned().map(Object::FastPath) {

@@ -6,13 +6,13 @@ use serde::Serialize;
 use straddle_encap::Kind;
 
 use crate::model::{BackendChoice, Model};
-use crate::object::{Format, Link, LinkKind, Tunnel};
+use crate::object::{Format, Hook, Link, LinkKind, Tunnel};
 
 use super::kind_word;
 
 /// What the kernel answers when asked for a tunnel device of each kind, by the word of `ip link add
 /// type`: nothing where it makes one, else its own words. And whether it takes the programs of the fast path, by
-/// [`Offers::FAST_PATH`] and the three words after it.
+/// [`Offers::FAST_PATH`] and the words after it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offers(pub BTreeMap<&'static str, Option<String>>);
 
@@ -44,6 +44,8 @@ impl Offers {
     pub const FAST_OUTWARD: &'static str = "fast-outward";
     /// The word for one that decapsulates.
     pub const FAST_INWARD: &'static str = "fast-inward";
+    /// The word for the hook that programs behind somebody else's device have to themselves.
+    pub const TCX: &'static str = "tcx";
 
     /// Whether the kernel was asked for this program of the fast path.
     pub fn knows_fast(&self, program: &str) -> bool {
@@ -56,6 +58,12 @@ impl Offers {
             Some(refusal) => refusal.clone(),
             None => Some("the kernel could not be asked: that needs root".into()),
         }
+    }
+
+    /// Where a program stands behind somebody else's device that serves this one of ours.
+    pub(crate) fn ingress(&self, into: &str) -> Hook {
+        let has_tcx = self.0.get(Offers::TCX).is_some_and(Option::is_none);
+        if has_tcx { Hook::Tcx(into.into()) } else { Hook::Clsact(into.into()) }
     }
 
     /// Whether the kernel was asked for this kind of carrier.

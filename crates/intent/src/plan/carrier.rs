@@ -92,7 +92,10 @@ pub(super) fn programs(
         let Carrier { kind, local, .. } = *carrier;
         let ends = Ends { kind, local, peers };
         let outward = || FastPath::outward(&carrier.device, &ends);
-        let inward = || FastPath::inward(&carrier.uplink, &carrier.device, &ends);
+        let inward = || {
+            let hook = facts.offers.ingress(&carrier.device);
+            FastPath::inward(&carrier.uplink, hook, &ends)
+        };
         programs.extend(slow.outward.is_none().then(outward));
         programs.extend(slow.inward.is_none().then(inward));
     } else if choice != FastChoice::Off {

@@ -66,7 +66,8 @@ pub(super) fn direct(
     }
     let slow = slow.cloned().or_else(|| facts.offers.fast_refusal(Offers::FAST_DIRECT));
     if slow.is_none() {
-        let programs = devices.iter().map(|uplink| FastPath::direct(uplink, dev, config));
+        let programs =
+            devices.iter().map(|uplink| FastPath::direct(uplink, facts.offers.ingress(dev), config));
         wanted.extend(programs.map(|program| object(Object::FastPath(program))));
     }
     Some(Direct { devices, slow })

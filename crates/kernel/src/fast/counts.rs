@@ -2,7 +2,7 @@
 
 use aya::Pod;
 use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
-use aya::programs::loaded_programs;
+use aya::programs::{ProgramInfo, loaded_programs};
 use serde::Serialize;
 
 use crate::Error;
@@ -113,6 +113,11 @@ impl Carried {
     }
 }
 
+/// What the kernel knows of the program with this number.
+pub(super) fn info(program: u32) -> Option<ProgramInfo> {
+    loaded_programs().filter_map(Result::ok).find(|info| info.id() == program)
+}
+
 /// The counters of a program, held beyond its end.
 pub(super) struct Kept {
     all: PerCpuArray<MapData, Raw>,
@@ -123,8 +128,7 @@ pub(super) struct Kept {
 impl Kept {
     /// Those of a program with this number.
     pub(super) fn of(program: u32) -> Result<Kept, Error> {
-        let found = loaded_programs().filter_map(Result::ok).find(|info| info.id() == program);
-        let ids = found.map(|info| info.map_ids()).transpose().map_err(refused)?.flatten();
+        let ids = info(program).map(|info| info.map_ids()).transpose().map_err(refused)?.flatten();
         let mut all = None;
         let mut maps = Vec::new();
         for id in ids.unwrap_or_default() {

@@ -1,4 +1,4 @@
-//! Filters at a device's egress hook: `clsact` and `bpf` of tc(8) (`linux/pkt_cls.h`, `linux/pkt_sched.h`).
+//! Filters at a device's hooks: `clsact` and `bpf` of tc(8) (`linux/pkt_cls.h`, `linux/pkt_sched.h`).
 
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
@@ -10,12 +10,13 @@ use crate::Error;
 use crate::netlink::{Socket, raw};
 
 const RTM_NEWQDISC: u16 = 36;
+const RTM_DELQDISC: u16 = 37;
+const RTM_GETQDISC: u16 = 38;
 const RTM_NEWTFILTER: u16 = 44;
 const RTM_DELTFILTER: u16 = 45;
-/// `TC_H_CLSACT`, and `TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)`.
+/// `TC_H_CLSACT`.
 const CLSACT: u32 = 0xffff_fff1;
-const EGRESS: u32 = 0xffff_fff3;
-/// The qdisc's own handle: `TC_H_MAKE(TC_H_CLSACT, 0)`.
+/// The qdisc's own handle: `TC_H_MAKE(TC_H_CLSACT, 0)`. One of the kind `ingress` has the same.
 const CLSACT_HANDLE: u32 = 0xffff_0000;
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
@@ -25,11 +26,56 @@ const TCA_BPF_FLAGS: u16 = 8;
 const TCA_BPF_ID: u16 = 11;
 /// `TCA_BPF_FLAG_ACT_DIRECT`.
 const DIRECT: u32 = 1;
-/// Our place in the row of filters, and our handle there. Who comes earlier sees packets before us.
-const PREFERENCE: u32 = 46;
-const HANDLE: u32 = 1;
 /// `ETH_P_ALL` in the order of the network.
 const ALL: u32 = 0x0003_u16.to_be() as u32;
+
+/// Which of a device's two hooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum At {
+    /// What is sent into a device of ours.
+    Egress,
+    /// What comes in by somebody else's.
+    Ingress,
+}
+
+impl At {
+    /// `TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)`, or `TC_H_MIN_INGRESS`.
+    fn parent(self) -> u32 {
+        match self {
+            At::Egress => 0xffff_fff3,
+            At::Ingress => 0xffff_fff2,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            At::Egress => "egress",
+            At::Ingress => "ingress",
+        }
+    }
+
+    /// Our place in the row of filters. Who comes earlier sees packets before us; at somebody else's device all do.
+    fn preference(self) -> u32 {
+        match self {
+            At::Egress => 46,
+            At::Ingress => 0xffff,
+        }
+    }
+}
+
+/// Where a filter of ours stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    /// The device, and its number.
+    pub(super) dev: &'a str,
+    pub(super) index: u32,
+    pub(super) at: At,
+    /// What tells it from others of ours there.
+    pub(super) handle: u32,
+}
+
+/// The handle of a filter that stands at a device of ours: the only one.
+pub(super) const ONLY: u32 = 1;
 
 /// A filter that is a program.
 pub(super) struct Filter {
@@ -37,15 +83,21 @@ pub(super) struct Filter {
     pub(super) name: String,
     /// The program's number.
     pub(super) program: u32,
+    pub(super) handle: u32,
 }
 
-/// Those at a device's egress hook.
-pub(super) fn dump(socket: &mut Socket, index: u32) -> Result<Vec<Filter>, Error> {
+/// Those at a device's hook that are programs.
+pub(super) fn dump(socket: &mut Socket, index: u32, at: At) -> Result<Vec<Filter>, Error> {
+    Ok(all(socket, index, at)?.iter().filter_map(|payload| read(payload)).collect())
+}
+
+/// Those at a device's hook, of any kind: a row of filters shows itself and each of its own.
+fn all(socket: &mut Socket, index: u32, at: At) -> Result<Vec<Vec<u8>>, Error> {
     let mut message = TcMessage::default();
     message.header.index = index.cast_signed();
-    message.header.parent = TcHandle::from(EGRESS);
+    message.header.parent = TcHandle::from(at.parent());
     let found = socket.dump("list filters", &RouteNetlinkMessage::GetTrafficFilter(message))?;
-    Ok(found.iter().filter_map(|object| read(&object.payload)).collect())
+    Ok(found.into_iter().map(|object| object.payload).collect())
 }
 
 /// `struct tcmsg` and attributes.
@@ -55,40 +107,100 @@ fn read(payload: &[u8]) -> Option<Filter> {
     let options = raw::attributes(options);
     let value = |wanted| options.iter().find(|(kind, _)| *kind == wanted).map(|(_, value)| *value);
     let name = String::from_utf8_lossy(value(TCA_BPF_NAME)?).trim_end_matches('\0').to_string();
-    Some(Filter { name, program: u32::from_ne_bytes(value(TCA_BPF_ID)?.try_into().ok()?) })
+    let program = u32::from_ne_bytes(value(TCA_BPF_ID)?.try_into().ok()?);
+    Some(Filter { name, program, handle: number(payload, 8)? })
 }
 
-/// Puts our filter there, in the place of one that is there already: each packet sees one of the two.
+fn number(payload: &[u8], at: usize) -> Option<u32> {
+    payload.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes)
+}
+
+/// The numbers of the devices that have a qdisc which filters can stand at.
+pub(super) fn devices(socket: &mut Socket) -> Result<Vec<u32>, Error> {
+    let mut found = Vec::new();
+    socket.each("list qdiscs", (RTM_GETQDISC, &header(0, 0, 0, 0)), &mut |kind, payload| {
+        let of = number(payload, 4).filter(|_| kind == RTM_NEWQDISC);
+        found.extend(of.filter(|_| number(payload, 8) == Some(CLSACT_HANDLE)));
+    })?;
+    Ok(found)
+}
+
+/// Puts our filter there, in the place of one that is there already: each packet sees one of the two. The qdisc must be
+/// there.
 pub(super) fn put(
     socket: &mut Socket,
-    dev: &str,
-    index: u32,
+    place: Place<'_>,
     program: BorrowedFd<'_>,
     name: &str,
 ) -> Result<(), Error> {
-    let what = format!("tc qdisc add dev {dev} clsact");
-    let mut payload = header(index, CLSACT_HANDLE, CLSACT, 0);
+    let what = put_words(place);
+    socket.replay(&what, RTM_NEWTFILTER, &put_payload(place, program, name), NLM_F_CREATE)
+}
+
+/// As [`put`], with the qdisc in the same breath: false where that was there already, and so the filter's name may say
+/// what is not so.
+pub(super) fn put_with_qdisc(
+    socket: &mut Socket,
+    place: Place<'_>,
+    program: BorrowedFd<'_>,
+    name: &str,
+) -> Result<bool, Error> {
+    let mut payload = header(place.index, CLSACT_HANDLE, CLSACT, 0);
     raw::push(&mut payload, TCA_KIND, b"clsact\0");
-    match socket.replay(&what, RTM_NEWQDISC, &payload, NLM_F_CREATE | NLM_F_EXCL) {
-        Err(error) if !error.is(libc::EEXIST) => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let what = format!("tc filter replace dev {dev} egress bpf direct-action");
+    let words = format!("tc qdisc add dev {} clsact", place.dev);
+    let qdisc = (words.as_str(), RTM_NEWQDISC, payload, NLM_F_CREATE | NLM_F_EXCL);
+    let what = put_words(place);
+    let filter = (what.as_str(), RTM_NEWTFILTER, put_payload(place, program, name), NLM_F_CREATE);
+    let [made, put] = socket.replay_all([qdisc, filter])?;
+    let made = match made {
+        Err(error) if error.is(libc::EEXIST) => false,
+        made => made.map(|()| true)?,
+    };
+    put.map(|()| made)
+}
+
+fn put_words(place: Place<'_>) -> String {
+    format!("tc filter replace dev {} {} bpf direct-action", place.dev, place.at.word())
+}
+
+fn put_payload(place: Place<'_>, program: BorrowedFd<'_>, name: &str) -> Vec<u8> {
     let mut options = Vec::new();
     raw::push(&mut options, TCA_BPF_FD, &program.as_raw_fd().to_ne_bytes());
     raw::push(&mut options, TCA_BPF_NAME, &[name.as_bytes(), &[0]].concat());
     raw::push(&mut options, TCA_BPF_FLAGS, &DIRECT.to_ne_bytes());
-    socket.replay(&what, RTM_NEWTFILTER, &filter(index, &options), NLM_F_CREATE)
+    filter(place, &options)
 }
 
 /// Takes our filter away. The qdisc stays: others may have filters there.
-pub(super) fn delete(socket: &mut Socket, dev: &str, index: u32) -> Result<(), Error> {
-    let what = format!("tc filter del dev {dev} egress pref {PREFERENCE}");
-    socket.replay(&what, RTM_DELTFILTER, &filter(index, &[]), 0)
+pub(super) fn delete(socket: &mut Socket, place: Place<'_>) -> Result<(), Error> {
+    socket.replay(&delete_words(place), RTM_DELTFILTER, &filter(place, &[]), 0)
 }
 
-fn filter(index: u32, options: &[u8]) -> Vec<u8> {
-    let mut payload = header(index, HANDLE, EGRESS, PREFERENCE << 16 | ALL);
+/// As [`delete`], with the qdisc in the same breath, unless somebody else has a filter there.
+pub(super) fn delete_with_qdisc(socket: &mut Socket, place: Place<'_>) -> Result<(), Error> {
+    for at in [At::Ingress, At::Egress] {
+        let ours = |payload: &Vec<u8>| {
+            let row = number(payload, 16).is_some_and(|info| info >> 16 == place.at.preference());
+            at == place.at && row && [0, place.handle].contains(&number(payload, 8).unwrap_or(u32::MAX))
+        };
+        if !all(socket, place.index, at)?.iter().all(ours) {
+            return delete(socket, place);
+        }
+    }
+    let what = delete_words(place);
+    let words = format!("tc qdisc del dev {} clsact", place.dev);
+    let gone = (what.as_str(), RTM_DELTFILTER, filter(place, &[]), 0);
+    let qdisc = (words.as_str(), RTM_DELQDISC, header(place.index, CLSACT_HANDLE, CLSACT, 0), 0);
+    socket.replay_all([gone, qdisc])?.into_iter().collect()
+}
+
+fn delete_words(place: Place<'_>) -> String {
+    format!("tc filter del dev {} {} pref {}", place.dev, place.at.word(), place.at.preference())
+}
+
+fn filter(place: Place<'_>, options: &[u8]) -> Vec<u8> {
+    let Place { index, at, handle, .. } = place;
+    let mut payload = header(index, handle, at.parent(), at.preference() << 16 | ALL);
     raw::push(&mut payload, TCA_KIND, b"bpf\0");
     if !options.is_empty() {
         raw::push(&mut payload, TCA_OPTIONS, options);

@@ -1,56 +1,80 @@
-//! Programs behind an uplink: of its tcx hook (Linux 6.6), since the device is somebody else's.
+//! Programs behind an uplink, which is somebody else's device: at its tcx hook where the kernel has one (Linux 6.6), else by
+//! a filter of a `clsact` qdisc.
 //!
-//! Beside others' programs there ours stands by itself: no qdisc is made or shared. It is attached without a link, so
-//! nothing is pinned and it lives as long as the uplink does or until it is taken away. A map of the program's has
-//! the mark: `straddle:PLAN-PROGRAM INDEX NAME`, the last two being the tun device's that packets are led into,
-//! or past.
+//! Beside others' programs at a tcx hook ours stands by itself: no qdisc is made or shared. It is attached without a link, so
+//! nothing is pinned and it lives as long as the uplink does or until it is taken away. A filter stands behind all others
+//! of the qdisc, so that these see all packets; a qdisc that was not there goes with our last filter. The mark, in a map of
+//! the program's or in the filter's name, is `straddle:PLAN-PROGRAM INDEX NAME`, the last two being the tun device's that
+//! packets are led into, or past. Of filters whose qdisc is ours, too, ` made` follows.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+mod tcx;
+
+use std::fmt;
 
 use aya::maps::{Array, Map, MapData};
-use aya::programs::tc::SchedClassifier;
-use aya::programs::{ProgramInfo, TcAttachType};
-use straddle_intent::object::{Ends, FastPath, Hook, Tables};
+use straddle_intent::object::{Ends, FastPath, Hook, Link, Tables};
 
 use crate::Error;
-use crate::netlink::{Names, index, link};
+use crate::netlink::{Names, Socket, index, link};
 
 use super::Name;
-use super::counts::Kept;
-use super::program::{Loaded, MARK_ROOM, MARKED, refused};
+use super::counts::{Kept, info};
+use super::filter::{self, At, Filter, Place};
+use super::program::{Loaded, refused};
 use super::watch::{self, Watch};
 
-/// `BPF_PROG_ATTACH`, `BPF_PROG_DETACH`, `BPF_TCX_INGRESS`, `BPF_F_REPLACE` (`linux/bpf.h`).
-const ATTACH: libc::c_long = 8;
-const DETACH: libc::c_long = 9;
-const TCX_INGRESS: u32 = 46;
-const REPLACE: u32 = 4;
+pub(super) use tcx::refusal as tcx_refusal;
+
 /// `TC_ACT_REDIRECT`.
 const REDIRECT: u32 = 7;
+/// The word in a mark that the qdisc is ours, too.
+const MADE: &str = " made";
 
 /// A program of ours that is there.
 struct Present {
-    info: ProgramInfo,
+    /// The program's number.
+    program: u32,
+    mark: Mark,
+    /// Of one that is a filter's, the filter's handle.
+    handle: Option<u32>,
+}
+
+/// What a program of ours is known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mark {
     name: Name,
     /// The number that the device had that packets are led into, and its name.
     index: u32,
     into: String,
+    /// Whether the qdisc is ours, too.
+    made: bool,
 }
 
-/// `union bpf_attr` of these two commands.
-#[repr(C)]
-#[derive(Default)]
-struct Attr {
-    target: u32,
-    program: u32,
-    kind: u32,
-    flags: u32,
-    replaced: u32,
-    relative: u32,
-    revision: u64,
+impl Mark {
+    fn read(text: &str) -> Option<Mark> {
+        let made = text.ends_with(MADE);
+        let mut words = text.trim_end_matches(MADE).split(' ');
+        let name = Name::read(words.next()?)?;
+        let (index, into) = (words.next()?.parse().ok()?, words.next()?.to_string());
+        Some(Mark { name, index, into, made })
+    }
 }
 
-/// Asked in a network namespace of one's own: tried, on a packet and on `lo`.
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Mark { name, index, into, made } = self;
+        write!(f, "{name} {index} {into}{}", if *made { MADE } else { "" })
+    }
+}
+
+impl Present {
+    fn hook(&self) -> Hook {
+        let into = self.mark.into.clone();
+        if self.handle.is_some() { Hook::Clsact(into) } else { Hook::Tcx(into) }
+    }
+}
+
+/// Asked in a network namespace of one's own: tried on a packet.
 pub(super) fn refusal() -> Option<String> {
     // Which packet does not matter to a kernel that can.
     let inner = [&[0x45, 0, 0, 20, 0, 0, 0, 0, 64, 59][..], &[0; 10]].concat();
@@ -68,91 +92,118 @@ pub(super) fn refusal() -> Option<String> {
     match tried {
         Err(error) => return Some(error.to_string()),
         Ok(REDIRECT) => {}
-        Ok(_) => {
-            return Some(
-                "its programs can't take an outer header off (BPF_F_ADJ_ROOM_DECAP_L3_IPV4, since Linux 6.3)"
-                    .into(),
-            );
-        }
+        Ok(_) => return Some("its programs can't take an outer header off (bpf_skb_adjust_room)".into()),
     }
-    if let Err(error) = Loaded::inward(&Ends::shared_example(), 1, "") {
-        return Some(error.to_string());
-    }
-    no_hook()
+    Loaded::inward(&Ends::shared_example(), 1, "").err().map(|error| error.to_string())
 }
 
 /// As [`refusal`], of programs that go past a translator's device.
 pub(super) fn direct_refusal() -> Option<String> {
-    let refused = Loaded::direct(&Tables::example(), 1, "").err().map(|error| error.to_string());
-    no_hook().or(refused)
+    Loaded::direct(&Tables::example(), 1, "").err().map(|error| error.to_string())
 }
 
-fn no_hook() -> Option<String> {
-    let asked = SchedClassifier::query_tcx("lo", TcAttachType::Ingress);
-    asked.err().map(|error| format!("no tcx hook, which Linux has since 6.6 ({})", refused(error)))
-}
-
-/// The programs of ours behind this device. Whoever may not ask sees none, and a kernel without the hook has none.
-pub(super) fn dump(dev: &str, names: &Names) -> Vec<FastPath> {
-    let found = present(dev).into_iter().map(|Present { name, index: then, into, .. }| {
-        // A device that was made anew has another number.
-        let leads = index(names, &into).is_ok_and(|now| now == then);
-        let told = if leads { name.told() } else { String::new() };
-        FastPath { dev: dev.into(), hook: Hook::Ingress(into), told, task: None }
-    });
-    found.collect()
+/// The programs of ours behind these devices. Whoever may not ask sees none.
+pub(super) fn dump<'a>(
+    socket: &mut Socket,
+    links: impl Iterator<Item = &'a Link>,
+    names: &Names,
+) -> Result<Vec<FastPath>, Error> {
+    let filtered = filter::devices(socket)?;
+    let mut found = Vec::new();
+    for Link { name: dev, .. } in links {
+        let Ok(number) = index(names, dev) else { continue };
+        let mut here = tcx::present(dev);
+        if filtered.contains(&number) {
+            here.extend(filters(socket, number)?);
+        }
+        found.extend(here.into_iter().map(|present| {
+            // A device that was made anew has another number.
+            let leads = index(names, &present.mark.into).is_ok_and(|now| now == present.mark.index);
+            let told = if leads { present.mark.name.told() } else { String::new() };
+            FastPath { dev: dev.clone(), hook: present.hook(), told, task: None }
+        }));
+    }
+    Ok(found)
 }
 
 /// Puts a program there, in the place of one for the same device: each packet sees one of the two. `load` is told the
 /// number of the tun device, and the mark.
 pub(super) fn put(
+    socket: &mut Socket,
     wanted: &FastPath,
-    name: &Name,
+    name: Name,
+    names: &Names,
     load: impl FnOnce(u32, &str) -> Result<Loaded, Error>,
 ) -> Result<(), Error> {
     let (dev, into) = (wanted.dev.as_str(), wanted.serves());
-    let target = link::index(into)?;
-    let mut loaded = load(target, &format!("{name} {target} {into}"))?;
-    let former = present(dev).into_iter().find(|present| present.into == into);
-    let held = former.as_ref().map(|former| former.info.fd().map_err(refused)).transpose()?;
-    let counted = former.and_then(|former| Kept::of(former.info.id()).ok());
-    let attr = Attr {
-        target: link::index(dev)?,
-        program: number(loaded.fd()?),
-        kind: TCX_INGRESS,
-        flags: if held.is_some() { REPLACE } else { 0 },
-        replaced: held.as_ref().map_or(0, |held| number(held.as_fd())),
-        ..Attr::default()
-    };
-    call(ATTACH, &attr, "attaching a program to the uplink")?;
+    let (uplink, target) = (index(names, dev)?, link::index(into)?);
+    let mark = Mark { name, index: target, into: into.into(), made: false };
+    let mut loaded = load(target, &mark.to_string())?;
+    let former = here(socket, (dev, uplink))?.into_iter().find(|present| present.hook() == wanted.hook);
+    let counted = former.as_ref().and_then(|former| Kept::of(former.program).ok());
+    if let Hook::Clsact(_) = wanted.hook {
+        let handle = former.and_then(|former| former.handle).unwrap_or(target);
+        let place = Place { dev, index: uplink, at: At::Ingress, handle };
+        put_filter(socket, place, &loaded, mark)?;
+    } else {
+        tcx::attach(uplink, loaded.fd()?, former.map(|former| former.program))?;
+    }
     counted.map_or(Ok(()), |former| loaded.inherit(&former))
 }
 
-/// Takes the program for this device of ours away.
-pub(super) fn remove(dev: &str, into: &str) -> Result<(), Error> {
-    for present in present(dev).into_iter().filter(|present| present.into == into) {
-        let held = present.info.fd().map_err(refused)?;
-        let attr = Attr {
-            target: link::index(dev)?,
-            program: number(held.as_fd()),
-            kind: TCX_INGRESS,
-            ..Attr::default()
-        };
-        call(DETACH, &attr, "detaching a program from the uplink")?;
+fn put_filter(socket: &mut Socket, place: Place<'_>, loaded: &Loaded, mark: Mark) -> Result<(), Error> {
+    let standing = filter::devices(socket)?.contains(&place.index);
+    let made = !standing || filters(socket, place.index)?.iter().any(|present| present.mark.made);
+    let mark = Mark { made, ..mark };
+    if standing {
+        return filter::put(socket, place, loaded.fd()?, &mark.to_string());
+    }
+    // Whoever was faster has made it.
+    if !filter::put_with_qdisc(socket, place, loaded.fd()?, &mark.to_string())? {
+        return filter::put(socket, place, loaded.fd()?, &Mark { made: false, ..mark }.to_string());
     }
     Ok(())
 }
 
-/// What the program for this device of ours counts.
-pub(super) fn kept(dev: &str, into: &str) -> Result<Option<Kept>, Error> {
-    let ours = present(dev).into_iter().find(|present| present.into == into);
-    ours.map(|present| Kept::of(present.info.id())).transpose()
+/// Takes the program away.
+pub(super) fn remove(socket: &mut Socket, unwanted: &FastPath, names: &Names) -> Result<(), Error> {
+    let (dev, uplink) = (unwanted.dev.as_str(), index(names, &unwanted.dev)?);
+    for present in here(socket, (dev, uplink))?.into_iter().filter(|present| present.hook() == unwanted.hook)
+    {
+        let Some(handle) = present.handle else {
+            tcx::detach(uplink, present.program)?;
+            continue;
+        };
+        let place = Place { dev, index: uplink, at: At::Ingress, handle };
+        if present.mark.made {
+            filter::delete_with_qdisc(socket, place)?;
+        } else {
+            filter::delete(socket, place)?;
+        }
+    }
+    Ok(())
 }
 
-/// Tells the program for this device of ours what is so of the host.
-pub(super) fn watched(dev: &str, into: &str, watch: &Watch) -> Result<(), Error> {
-    for present in present(dev).into_iter().filter(|present| present.into == into) {
-        for id in present.info.map_ids().map_err(refused)?.unwrap_or_default() {
+/// What the program behind a device counts that serves one of ours.
+pub(super) fn kept(
+    socket: &mut Socket,
+    (dev, into): (&str, &str),
+    names: &Names,
+) -> Result<Option<Kept>, Error> {
+    let ours = serving(socket, (dev, into), names)?.into_iter().next();
+    ours.map(Kept::of).transpose()
+}
+
+/// Tells the program behind a device that serves one of ours what is so of the host.
+pub(super) fn watched(
+    socket: &mut Socket,
+    served: (&str, &str),
+    watch: &Watch,
+    names: &Names,
+) -> Result<(), Error> {
+    for program in serving(socket, served, names)? {
+        let maps = info(program).map(|info| info.map_ids()).transpose().map_err(refused)?.flatten();
+        for id in maps.unwrap_or_default() {
             let data = MapData::from_id(id).map_err(refused)?;
             if data.info().map_err(refused)?.name_as_str() == Some(watch::MAP) {
                 let map = Map::from_map_data(data).map_err(refused)?;
@@ -164,36 +215,43 @@ pub(super) fn watched(dev: &str, into: &str, watch: &Watch) -> Result<(), Error>
     Ok(())
 }
 
-fn present(dev: &str) -> Vec<Present> {
-    let found = SchedClassifier::query_tcx(dev, TcAttachType::Ingress);
-    found.map(|(_, programs)| programs.into_iter().filter_map(ours).collect()).unwrap_or_default()
+/// The numbers of the programs behind a device that serve one of ours. Behind none there are none.
+fn serving(socket: &mut Socket, (dev, into): (&str, &str), names: &Names) -> Result<Vec<u32>, Error> {
+    let Ok(uplink) = index(names, dev) else { return Ok(Vec::new()) };
+    let found = here(socket, (dev, uplink))?;
+    Ok(found.into_iter().filter(|present| present.mark.into == into).map(|present| present.program).collect())
 }
 
-/// The mark of a program of ours.
-fn ours(info: ProgramInfo) -> Option<Present> {
-    for id in info.map_ids().ok()?? {
-        let data = MapData::from_id(id).ok()?;
-        let known = data.info().ok()?;
-        if known.name_as_str() != Some(MARKED) || known.value_size() as usize != MARK_ROOM {
-            continue;
-        }
-        let map: Array<MapData, [u8; MARK_ROOM]> = Map::from_map_data(data).ok()?.try_into().ok()?;
-        let value = map.get(&0, 0).ok()?;
-        let text = String::from_utf8_lossy(&value);
-        let mut words = text.trim_end_matches('\0').split(' ');
-        let name = Name::read(words.next()?)?;
-        let (index, into) = (words.next()?.parse().ok()?, words.next()?.to_string());
-        return Some(Present { info, name, index, into });
+/// All of ours behind a device.
+fn here(socket: &mut Socket, (dev, uplink): (&str, u32)) -> Result<Vec<Present>, Error> {
+    let mut found = tcx::present(dev);
+    if filter::devices(socket)?.contains(&uplink) {
+        found.extend(filters(socket, uplink)?);
     }
-    None
+    Ok(found)
 }
 
-fn number(fd: BorrowedFd<'_>) -> u32 {
-    fd.as_raw_fd().cast_unsigned()
+fn filters(socket: &mut Socket, uplink: u32) -> Result<Vec<Present>, Error> {
+    let ours = |Filter { name, program, handle }| {
+        Some(Present { program, mark: Mark::read(&name)?, handle: Some(handle) })
+    };
+    Ok(filter::dump(socket, uplink, At::Ingress)?.into_iter().filter_map(ours).collect())
 }
 
-fn call(command: libc::c_long, attr: &Attr, what: &'static str) -> Result<(), Error> {
-    // SAFETY: bpf(2) reads an attribute of this size, which lives until it returns.
-    let done = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attr), size_of::<Attr>()) };
-    if done < 0 { Err(Error::call(what)(std::io::Error::last_os_error())) } else { Ok(()) }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_say_whom_a_program_serves() {
+        for (text, made) in [("straddle:01ab-02 7 st-made", false), ("straddle:01ab-02 7 st-made made", true)]
+        {
+            let mark = Mark::read(text).unwrap();
+            assert_eq!((mark.index, mark.into.as_str(), mark.made), (7, "st-made", made));
+            assert_eq!(mark.to_string(), text);
+        }
+        for foreign in ["straddle:01ab-02", "straddle:01ab-02 x st-a", "other:01ab-02 7 st-a", ""] {
+            assert_eq!(Mark::read(foreign), None, "{foreign}");
+        }
+    }
 }

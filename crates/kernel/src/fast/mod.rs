@@ -30,7 +30,7 @@ use crate::netlink::{Names, Socket, index};
 
 use clients::Clients;
 use counts::Kept;
-use filter::Filter;
+use filter::{At, Filter, Place};
 
 /// How the name of a filter of ours begins.
 const MARK: &str = "straddle:";
@@ -61,12 +61,19 @@ pub fn direct_refusal() -> Option<String> {
     ingress::direct_refusal()
 }
 
+/// Why this kernel has no tcx hook; `None` when it has.
+#[must_use]
+pub(crate) fn tcx_refusal() -> Option<String> {
+    ingress::tcx_refusal()
+}
+
 /// The programs of ours at these devices.
 pub(crate) fn dump(socket: &mut Socket, links: &[Link], names: &Names) -> Result<Vec<FastPath>, Error> {
     let mut found = Vec::new();
     for link in links.iter().filter(|link| link.bridge.is_some() && link.kind == LinkKind::Tun) {
         let Ok(index) = index(names, &link.name) else { continue };
-        let ours = filter::dump(socket, index)?.into_iter().find_map(|filter| Name::read(&filter.name));
+        let ours =
+            filter::dump(socket, index, At::Egress)?.into_iter().find_map(|filter| Name::read(&filter.name));
         let hook = Hook::Egress;
         found.extend(ours.map(|name| FastPath {
             dev: link.name.clone(),
@@ -75,9 +82,8 @@ pub(crate) fn dump(socket: &mut Socket, links: &[Link], names: &Names) -> Result
             task: None,
         }));
     }
-    for link in links.iter().filter(|link| link.bridge.is_none() && link.name != "lo") {
-        found.extend(ingress::dump(&link.name, names));
-    }
+    let others = links.iter().filter(|link| link.bridge.is_none() && link.name != "lo");
+    found.extend(ingress::dump(socket, others, names)?);
     Ok(found)
 }
 
@@ -90,10 +96,12 @@ pub(crate) fn put(socket: &mut Socket, wanted: &FastPath, names: &Names) -> Resu
         Task::Translate(tables) => Loaded::new(tables, 0)?,
         Task::Encapsulate(ends) => Loaded::outward(ends, 0)?,
         Task::Decapsulate(ends) => {
-            return ingress::put(wanted, &name, |into, mark| Loaded::inward(ends, into, mark));
+            return ingress::put(socket, wanted, name, names, |into, mark| Loaded::inward(ends, into, mark));
         }
         Task::Direct(tables) => {
-            return ingress::put(wanted, &name, |into, mark| Loaded::direct(tables, into, mark));
+            return ingress::put(socket, wanted, name, names, |into, mark| {
+                Loaded::direct(tables, into, mark)
+            });
         }
     };
     attach(socket, &wanted.dev, index(names, &wanted.dev)?, loaded, &name)
@@ -101,12 +109,13 @@ pub(crate) fn put(socket: &mut Socket, wanted: &FastPath, names: &Names) -> Resu
 
 /// Takes a program away.
 pub(crate) fn remove(socket: &mut Socket, unwanted: &FastPath, names: &Names) -> Result<(), Error> {
-    if let Hook::Ingress(into) = &unwanted.hook {
-        return ingress::remove(&unwanted.dev, into);
+    if unwanted.hook != Hook::Egress {
+        return ingress::remove(socket, unwanted, names);
     }
-    let index = index(names, &unwanted.dev)?;
-    if filter::dump(socket, index)?.iter().any(|filter| Name::read(&filter.name).is_some()) {
-        return filter::delete(socket, &unwanted.dev, index);
+    let place = place(&unwanted.dev, index(names, &unwanted.dev)?);
+    let present = filter::dump(socket, place.index, At::Egress)?;
+    if present.iter().any(|filter| Name::read(&filter.name).is_some()) {
+        return filter::delete(socket, place);
     }
     Ok(())
 }
@@ -117,7 +126,8 @@ pub(crate) fn tell(socket: &mut Socket, names: &Names, known: &FastPath) -> Resu
     let FastPath { dev, told, .. } = known;
     let Some(Task::Translate(tables)) = known.task.as_deref() else { return Ok(()) };
     let index = index(names, dev)?;
-    let Some(present) = filter::dump(socket, index)?.iter().find_map(|filter| Name::read(&filter.name))
+    let Some(present) =
+        filter::dump(socket, index, At::Egress)?.iter().find_map(|filter| Name::read(&filter.name))
     else {
         return Ok(());
     };
@@ -135,13 +145,22 @@ pub(crate) fn counts(socket: &mut Socket, dev: &str, names: &Names) -> Result<Op
 }
 
 /// What the program behind `uplink` that goes past a translator's device has counted; none where there is none.
-pub(crate) fn direct_counts(uplink: &str, dev: &str) -> Result<Option<Counts>, Error> {
-    ingress::kept(uplink, dev)?.map(|kept| kept.read().map(Into::into)).transpose()
+pub(crate) fn direct_counts(
+    socket: &mut Socket,
+    served: (&str, &str),
+    names: &Names,
+) -> Result<Option<Counts>, Error> {
+    ingress::kept(socket, served, names)?.map(|kept| kept.read().map(Into::into)).transpose()
 }
 
 /// Tells such a program what is so of the host. Where there is none there is nothing to tell.
-pub(crate) fn watched(program: &FastPath, watch: &Watch) -> Result<(), Error> {
-    ingress::watched(&program.dev, program.serves(), watch)
+pub(crate) fn watched(
+    socket: &mut Socket,
+    program: &FastPath,
+    watch: &Watch,
+    names: &Names,
+) -> Result<(), Error> {
+    ingress::watched(socket, (&program.dev, program.serves()), watch, names)
 }
 
 /// What a carrier's programs have counted, that at its device and that behind its uplink; none where there is
@@ -153,7 +172,7 @@ pub(crate) fn carried(
     clients: &[Ipv6Net],
     names: &Names,
 ) -> Result<Option<Together>, Error> {
-    let both = [egress(socket, dev, names)?, ingress::kept(uplink, dev)?];
+    let both = [egress(socket, dev, names)?, ingress::kept(socket, (uplink, dev), names)?];
     if both.iter().all(Option::is_none) {
         return Ok(None);
     }
@@ -172,16 +191,23 @@ pub(crate) fn carried(
 }
 
 fn egress(socket: &mut Socket, dev: &str, names: &Names) -> Result<Option<Kept>, Error> {
-    let filters = filter::dump(socket, index(names, dev)?)?;
+    let filters = filter::dump(socket, index(names, dev)?, At::Egress)?;
     let ours = filters.iter().find(|filter| Name::read(&filter.name).is_some());
     ours.map(|filter| Kept::of(filter.program)).transpose()
 }
 
+/// Where the program stands at a device of ours.
+fn place(dev: &str, index: u32) -> Place<'_> {
+    Place { dev, index, at: At::Egress, handle: filter::ONLY }
+}
+
 fn attach(socket: &mut Socket, dev: &str, index: u32, mut loaded: Loaded, name: &Name) -> Result<(), Error> {
-    let former = filter::dump(socket, index)?.into_iter().find(|filter| Name::read(&filter.name).is_some());
+    let former = filter::dump(socket, index, At::Egress)?
+        .into_iter()
+        .find(|filter| Name::read(&filter.name).is_some());
     // Held, so that what it counts until its last packet can be read afterwards.
     let former = former.and_then(|Filter { program, .. }| Kept::of(program).ok());
-    filter::put(socket, dev, index, loaded.fd()?, &name.to_string())?;
+    filter::put_with_qdisc(socket, place(dev, index), loaded.fd()?, &name.to_string())?;
     match former {
         Some(former) => loaded.inherit(&former),
         None => Ok(()),

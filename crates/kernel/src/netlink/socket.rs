@@ -76,6 +76,31 @@ impl Socket {
         self.acknowledged(what, &bytes)
     }
 
+    /// Changes as in [`Socket::replay`], each acknowledged, that are asked for at once: nobody's end comes between them.
+    pub(crate) fn replay_all<const N: usize>(
+        &mut self,
+        changes: [(&str, u16, Vec<u8>, u16); N],
+    ) -> Result<[Result<(), Error>; N], Error> {
+        let mut bytes = Vec::new();
+        let asked = changes.map(|(what, kind, payload, flags)| {
+            bytes.extend(self.framed((kind, &payload), NLM_F_REQUEST | NLM_F_ACK | flags));
+            (what, self.sequence)
+        });
+        self.send(asked.first().map_or("", |(what, _)| what), &bytes)?;
+        let mut answers = asked.map(|_| None);
+        while answers.iter().any(Option::is_none) {
+            for part in parts(&self.receive()?) {
+                let place = asked.iter().position(|(_, sequence)| *sequence == part.sequence);
+                let place = place.filter(|_| part.kind == NLMSG_ERROR);
+                let slot = place.and_then(|place| Some((asked.get(place)?, answers.get_mut(place)?)));
+                if let Some(((what, _), answer)) = slot {
+                    *answer = Some(part.verdict(what));
+                }
+            }
+        }
+        Ok(answers.map(|answer| answer.unwrap_or(Ok(()))))
+    }
+
     /// Hands over each object of a dump that the library knows nothing of, by its kind.
     pub(crate) fn each(
         &mut self,

@@ -35,8 +35,11 @@ pub enum Hook {
     #[default]
     Egress,
     /// Behind what comes in by it: what is a carrier's comes in by this device of the carrier's instead, and what is for
-    /// this device of a translator's goes out at once.
-    Ingress(String),
+    /// this device of a translator's goes out at once. At the kernel's tcx hook (Linux 6.6).
+    #[serde(alias = "ingress")]
+    Tcx(String),
+    /// The same, by a filter of a `clsact` qdisc.
+    Clsact(String),
 }
 
 /// What a program does, and what it is told.
@@ -59,10 +62,10 @@ impl FastPath {
         FastPath::of(dev, Hook::Egress, Task::Translate(Tables::new(config)))
     }
 
-    /// What translates so behind `uplink`, past a translator's device.
+    /// What translates so behind `uplink`, past the translator's device that `hook` names.
     #[must_use]
-    pub fn direct(uplink: &str, dev: &str, config: &Config) -> FastPath {
-        FastPath::of(uplink, Hook::Ingress(dev.into()), Task::Direct(Tables::new(config)))
+    pub fn direct(uplink: &str, hook: Hook, config: &Config) -> FastPath {
+        FastPath::of(uplink, hook, Task::Direct(Tables::new(config)))
     }
 
     /// What encapsulates so on a carrier's device.
@@ -71,10 +74,10 @@ impl FastPath {
         FastPath::of(dev, Hook::Egress, Task::Encapsulate(ends.clone()))
     }
 
-    /// What decapsulates so behind `uplink`, for a carrier's device.
+    /// What decapsulates so behind `uplink`, for the carrier's device that `hook` names.
     #[must_use]
-    pub fn inward(uplink: &str, dev: &str, ends: &Ends) -> FastPath {
-        FastPath::of(uplink, Hook::Ingress(dev.into()), Task::Decapsulate(ends.clone()))
+    pub fn inward(uplink: &str, hook: Hook, ends: &Ends) -> FastPath {
+        FastPath::of(uplink, hook, Task::Decapsulate(ends.clone()))
     }
 
     fn of(dev: &str, hook: Hook, task: Task) -> FastPath {
@@ -86,7 +89,7 @@ impl FastPath {
     pub fn serves(&self) -> &str {
         match &self.hook {
             Hook::Egress => &self.dev,
-            Hook::Ingress(into) => into,
+            Hook::Tcx(into) | Hook::Clsact(into) => into,
         }
     }
 
@@ -141,7 +144,8 @@ mod tests {
     #[test]
     fn a_carriers_two_programs_are_two() {
         let ends = Ends::example();
-        let (out, into) = (FastPath::outward("st-a", &ends), FastPath::inward("eth0", "st-a", &ends));
+        let (out, into) =
+            (FastPath::outward("st-a", &ends), FastPath::inward("eth0", Hook::Tcx("st-a".into()), &ends));
         assert_eq!((out.serves(), into.serves()), ("st-a", "st-a"));
         assert_ne!(out.told, into.told);
         let there = FastPath { hook: Hook::Egress, ..into.clone() };
