@@ -87,6 +87,24 @@ INLINE __u32 hooks(struct nf_hook_entries *entries)
 	return count;
 }
 
+/* Whether nobody is called but AppArmor, which has this place to itself (NF_IP_PRI_SELINUX_FIRST, linux/netfilter_ipv4.h),
+   and looks at what the host's own sockets send. Debian and Ubuntu have it in each namespace. A chain of nftables' that
+   takes the place says what it is. */
+INLINE bool only_apparmor(struct nf_hook_entries *entries)
+{
+	enum { FIRST = -225 };
+	struct nf_hook_ops *one = 0;
+	int priority = 0;
+	if (hooks(entries) > 1)
+		return false;
+	if (!entries)
+		return true;
+	struct nf_hook_entry *begin = __builtin_preserve_access_index(&entries->hooks[0]);
+	bpf_probe_read_kernel(&one, sizeof(one), begin + 1);
+	bpf_probe_read_kernel(&priority, sizeof(priority), __builtin_preserve_access_index(&one->priority));
+	return priority == FIRST && BITS(one, hook_ops_type) == NF_HOOK_OP_UNDEFINED;
+}
+
 /* Whether netfilter calls nobody but these chains of ours, each of which is one of either version. */
 INLINE bool only_ours(struct net *net, __u32 chains)
 {
@@ -96,8 +114,8 @@ INLINE bool only_ours(struct net *net, __u32 chains)
 		return true;
 	bpf_probe_read_kernel(four, sizeof(four), __builtin_preserve_access_index(&net->nf.hooks_ipv4));
 	bpf_probe_read_kernel(six, sizeof(six), __builtin_preserve_access_index(&net->nf.hooks_ipv6));
-	return !four[PRE_ROUTING] && !six[PRE_ROUTING] && !four[POST_ROUTING] && !six[POST_ROUTING] &&
-	       hooks(four[FORWARD]) == chains && hooks(six[FORWARD]) == chains;
+	return !four[PRE_ROUTING] && !six[PRE_ROUTING] && only_apparmor(four[POST_ROUTING]) &&
+	       only_apparmor(six[POST_ROUTING]) && hooks(four[FORWARD]) == chains && hooks(six[FORWARD]) == chains;
 }
 
 /* Why nothing that comes in here may go directly. */

@@ -15,8 +15,18 @@ enum { PRE_ROUTING = 0, FORWARD = 2, POST_ROUTING = 4, HOOKS = 5 };
 struct netns_xfrm {
 	unsigned int policy_count[POLICIES];
 } __attribute__((preserve_access_index));
+struct nf_hook_entry {
+	void *hook, *priv;
+};
 struct nf_hook_entries {
 	__u16 num_hook_entries;
+	/* Behind these, a pointer to the `nf_hook_ops` of each. */
+	struct nf_hook_entry hooks[1];
+} __attribute__((preserve_access_index));
+enum nf_hook_ops_type { NF_HOOK_OP_UNDEFINED };
+struct nf_hook_ops {
+	enum nf_hook_ops_type hook_ops_type : 8;
+	int priority;
 } __attribute__((preserve_access_index));
 struct netns_nf {
 	struct nf_hook_entries *hooks_ipv4[HOOKS], *hooks_ipv6[HOOKS];

@@ -38,6 +38,18 @@ struct sk_buff {
 	__u16 csum_start, network_header;
 } __attribute__((preserve_access_index));
 
+/* A field of some bits in a structure of the kernel's (BPF_FIELD_BYTE_OFFSET, BYTE_SIZE, LSHIFT_U64, RSHIFT_U64 of enum
+   bpf_core_relo_kind). */
+#define BITS(pointer, field)                                                                                       \
+	({                                                                                                         \
+		__u64 room = 0;                                                                                    \
+		__u32 offset = __builtin_preserve_field_info((pointer)->field, 0);                                 \
+		__u32 size = __builtin_preserve_field_info((pointer)->field, 1);                                   \
+		bpf_probe_read_kernel(&room, size & 7, (void *)(pointer) + offset);                                \
+		room <<= __builtin_preserve_field_info((pointer)->field, 4);                                       \
+		room >> __builtin_preserve_field_info((pointer)->field, 5);                                        \
+	})
+
 /* Values of `ip_summed` (linux/skbuff.h). */
 enum { CHECKSUM_NONE, CHECKSUM_UNNECESSARY, CHECKSUM_COMPLETE, CHECKSUM_PARTIAL };
 

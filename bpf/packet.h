@@ -68,13 +68,7 @@ INLINE bool own_checksum(struct __sk_buff *skb, const struct transport *transpor
 INLINE __u32 ip_summed(struct __sk_buff *skb)
 {
 	struct sk_buff *kernel = (struct sk_buff *)skb;
-	__u64 room = 0;
-	/* BPF_FIELD_BYTE_OFFSET, BYTE_SIZE, LSHIFT_U64, RSHIFT_U64 (enum bpf_core_relo_kind). */
-	__u32 offset = __builtin_preserve_field_info(kernel->ip_summed, 0);
-	__u32 size = __builtin_preserve_field_info(kernel->ip_summed, 1);
-	bpf_probe_read_kernel(&room, size & 7, (void *)kernel + offset);
-	room <<= __builtin_preserve_field_info(kernel->ip_summed, 4);
-	return room >> __builtin_preserve_field_info(kernel->ip_summed, 5);
+	return BITS(kernel, ip_summed);
 }
 
 /* Reads what must be known of the transport; the reason where it is not plain. */

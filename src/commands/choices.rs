@@ -47,7 +47,7 @@ pub(super) const CHOICES: &[(&str, &str)] = &[
     (
         "direct = [DEVICE, ...]",
         "Nothing of an RFC: how far a packet goes. It passes this host's IP layers twice, before the translator and behind \
-         it. What comes in by these devices (siit, Ethernet alone, Linux 6.6) is translated there and leaves at once, with \
+         it. What comes in by these devices (siit, Ethernet alone) is translated there and leaves at once, with \
          the hops that it would have lost, if the host would lead it so: routes and rules of both packets and of their \
          answers, path MTUs, IPsec policies, netfilter's chains and bridge ports are asked for once a tick of the kernel's \
          clock (1 to 10 ms). All else, and a connection's first packet, goes through the device, and so do all \

@@ -169,7 +169,7 @@ fn packets_go_past_the_device_and_leave_nothing_behind() -> Result<(), LabError>
             assert!(transfer(from, to, target, MUCH)?.is_some(), "to {target}");
         }
         let went = past(&gate)?;
-        println!("directly: {went:?}");
+        println!("directly: {went:?}\n{}", gate.try_verb(&["status"])?.stdout);
         went.is_fast("past the device");
         // Other tables in its place.
         Straddle::within(world.directory(), exe(), &(text.clone() + "traffic-class = 0xb8\n"))?;

@@ -46,6 +46,11 @@ fn ip(line: &str) {
     assert!(done.success(), "ip {line}");
 }
 
+fn nft(lines: &[&str]) {
+    let done = Command::new("nft").arg(lines.join("; ")).status().unwrap();
+    assert!(done.success(), "nft {lines:?}");
+}
+
 /// The number of a device.
 fn index(dev: &str) -> u32 {
     let shown = Command::new("ip").args(["-o", "link", "show", "dev", dev]).output().unwrap().stdout;
@@ -274,5 +279,12 @@ fn what_else_the_host_has_is_asked_for() {
         host.left_while(&packet, "too-big", line(narrow[0]), line(narrow[1]));
         let policy = "xfrm policy add src 192.0.2.200/32 dst 192.0.2.201/32 dir fwd";
         host.left_while(&packet, "ipsec", line(policy), line("xfrm policy flush"));
+        // At AppArmor's place, too, and of the version that comes in and the other.
+        for (family, priority) in [("ip", "-225"), ("ip6", "-225"), ("inet", "0")] {
+            let chain = "type filter hook postrouting priority";
+            let chain = format!("add chain {family} t c {{ {chain} {priority}; }}");
+            let begin = |_: &mut Host| nft(&[&format!("add table {family} t"), &chain]);
+            host.left_while(&packet, "firewall", begin, |_| nft(&[&format!("delete table {family} t")]));
+        }
     }
 }

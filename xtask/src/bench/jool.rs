@@ -1,8 +1,9 @@
 //! A translator's fast path beside Jool, which is the kernel's: on a kernel that has its module.
 //!
 //! ```text
-//!  client ───── middle ───── server      fast      through st-fast on the middle
-//!    └────────── jool ─────────┘         plain     IPv6, forwarded by the middle
+//!  client ───── middle ───── server      direct    past st-direct on the middle
+//!    └────────── jool ─────────┘         fast      through st-fast there
+//!                                        plain     IPv6, forwarded by the middle
 //!                                        Jool      through jool_siit on the other router
 //! ```
 
@@ -10,14 +11,19 @@ use straddle_lab::LabError;
 
 use super::iperf::{self, Pair, both_ways};
 use super::table::{self, Way};
-use super::translate::{self, World};
+use super::translate::{self, DIRECT, Ours, Past, World};
 use crate::Done;
 
 /// How often each way is measured; a median of an odd number is a measurement.
 const ROUNDS: usize = 5;
-const NAMES: [&str; 3] = ["fast", "plain", "Jool"];
-/// The server, by each way.
-const TARGETS: [&str; 3] = ["2001:db8:64::203.0.113.10", "2001:db8:5::10", "2001:db8:66::192.0.2.10"];
+const NAMES: [&str; 4] = ["direct", "fast", "plain", "Jool"];
+/// The server, by each way, and which translator of the middle packets go past meanwhile.
+const TARGETS: [(&str, Option<&Ours>); 4] = [
+    DIRECT,
+    ("2001:db8:64::203.0.113.10", None),
+    ("2001:db8:5::10", None),
+    ("2001:db8:66::192.0.2.10", None),
+];
 const FIGURES: [&str; 4] = [
     "TCP 1 flow   6→4 Gbit/s",
     "TCP 1 flow   4→6 Gbit/s",
@@ -27,21 +33,28 @@ const FIGURES: [&str; 4] = [
 
 /// Measures and prints.
 pub(crate) fn bench() -> Done {
-    let mut ways: [Way; 3] = std::array::from_fn(|_| vec![Vec::new(); FIGURES.len()]);
+    let mut ways: [Way; 4] = std::array::from_fn(|_| vec![Vec::new(); FIGURES.len()]);
     rounds(&mut ways).map_err(|error| error.to_string())?;
     println!("Translation beside Jool, medians of {ROUNDS} rounds, each way in turn\n");
-    table::print(NAMES, &FIGURES, &ways);
+    let [direct, fast, plain, jool] = ways.clone();
+    for (name, way) in [("direct", direct), ("fast", fast)] {
+        table::print([name, NAMES[2], NAMES[3]], &FIGURES, &[way, plain.clone(), jool.clone()]);
+        println!();
+    }
     table::print_rounds(NAMES, &FIGURES, &ways);
     Ok(())
 }
 
-fn rounds(ways: &mut [Way; 3]) -> Result<(), LabError> {
+fn rounds(ways: &mut [Way; 4]) -> Result<(), LabError> {
     let mut world = translate::build()?;
     let _serving = translate::fast(&world.middle)?;
     jool(&mut world)?;
     let _server = iperf::server(&world.server, world.guard.directory())?;
     let hosts = Pair { client: &world.client, server: &world.server };
-    table::rounds(("Jool", ROUNDS), ways, TARGETS, |target| both_ways(hosts, target))
+    let mut past = Past::new(&world.middle)?;
+    table::rounds(("Jool", ROUNDS), ways, TARGETS, |(target, passed)| {
+        past.during(passed, || both_ways(hosts, target))
+    })
 }
 
 /// Jool on a router of its own: it takes every packet of its namespace that it can translate.

@@ -7,14 +7,16 @@
 //!  with a CLAT       ├─ st-slow        plain        TAYGA     through 2001:db8:65::/96
 //!    │               ├─ st-direct                   chain     IPv4, through the CLAT and st-fast
 //!    │               └─ nat64                       direct    2001:db8:62::/96, past st-direct
-//!    └─────────────────────────────────┘            cable     what the load generator itself can do
+//!    └─────────────────────────────────┘            chain-d   IPv4, through the CLAT and past st-fast
+//!                                                   cable     what the load generator itself can do
 //! ```
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use straddle_intent::object::{FastPath, Hook, Object};
+use straddle_intent::object::{FastPath, Object};
+use straddle_intent::plan::Offers;
 use straddle_intent::step::Step;
 use straddle_kernel::{Kernel as _, Live};
 use straddle_lab::guard::Guard;
@@ -29,19 +31,20 @@ use super::iperf::{self, Direction, Load, Pair, measure, measure_with_cost};
 use super::table::{self, Way};
 use crate::Done;
 
-const NAMES: [&str; 7] = ["fast", "slow", "plain", "TAYGA", "chain", "cable", "direct"];
-/// The server, by each way.
-const TARGETS: [&str; 7] = [
-    "2001:db8:64::203.0.113.10",
-    "2001:db8:63::203.0.113.10",
-    "2001:db8:5::10",
-    "2001:db8:65::203.0.113.10",
-    "203.0.113.10",
-    "2001:db8:d::10",
+const NAMES: [&str; 8] = ["fast", "slow", "plain", "TAYGA", "chain", "cable", "direct", "chain-d"];
+/// The server, by each way, and which translator of the middle packets go past meanwhile.
+const TARGETS: [(&str, Option<&Ours>); 8] = [
+    ("2001:db8:64::203.0.113.10", None),
+    ("2001:db8:63::203.0.113.10", None),
+    ("2001:db8:5::10", None),
+    ("2001:db8:65::203.0.113.10", None),
+    ("203.0.113.10", None),
+    ("2001:db8:d::10", None),
     DIRECT,
+    ("203.0.113.10", Some(&FAST)),
 ];
-/// The server, past the device of [`PAST`].
-const DIRECT: &str = "2001:db8:62::203.0.113.10";
+/// Past the device of [`PAST`].
+pub(super) const DIRECT: (&str, Option<&Ours>) = ("2001:db8:62::203.0.113.10", Some(&PAST));
 const FIGURES: [&str; 14] = [
     "TCP 1 flow   6→4 Gbit/s",
     "         CPU s/GB",
@@ -60,7 +63,7 @@ const FIGURES: [&str; 14] = [
 ];
 
 /// One of our translators.
-struct Ours {
+pub(super) struct Ours {
     device: &'static str,
     mode: Mode,
     pool6: &'static str,
@@ -72,31 +75,30 @@ struct Ours {
     leads: &'static str,
 }
 
-const MIDDLE: [Ours; 2] = [
-    Ours {
-        device: "st-fast",
-        mode: Mode::Siit,
-        pool6: "2001:db8:64::/96",
-        mappings: &[["2001:db8:c::10", "198.51.100.10"], ["2001:db8:c::64", "198.51.100.64"]],
-        fast: true,
-        leads: "
-            route add 2001:db8:64::/96 dev st-fast
-            route add 198.51.100.10 dev st-fast
-            route add 198.51.100.64 dev st-fast
-        ",
-    },
-    Ours {
-        device: "st-slow",
-        mode: Mode::Siit,
-        pool6: "2001:db8:63::/96",
-        mappings: &[["2001:db8:c::10", "198.51.100.11"]],
-        fast: false,
-        leads: "
-            route add 2001:db8:63::/96 dev st-slow
-            route add 198.51.100.11 dev st-slow
-        ",
-    },
-];
+const FAST: Ours = Ours {
+    device: "st-fast",
+    mode: Mode::Siit,
+    pool6: "2001:db8:64::/96",
+    mappings: &[["2001:db8:c::10", "198.51.100.10"], ["2001:db8:c::64", "198.51.100.64"]],
+    fast: true,
+    leads: "
+        route add 2001:db8:64::/96 dev st-fast
+        route add 198.51.100.10 dev st-fast
+        route add 198.51.100.64 dev st-fast
+    ",
+};
+
+const SLOW: Ours = Ours {
+    device: "st-slow",
+    mode: Mode::Siit,
+    pool6: "2001:db8:63::/96",
+    mappings: &[["2001:db8:c::10", "198.51.100.11"]],
+    fast: false,
+    leads: "
+        route add 2001:db8:63::/96 dev st-slow
+        route add 198.51.100.11 dev st-slow
+    ",
+};
 
 /// What comes in by both devices of the middle goes past this one.
 const PAST: Ours = Ours {
@@ -133,11 +135,12 @@ pub(super) struct World {
 
 /// Measures and prints.
 pub(super) fn bench(times: usize) -> Done {
-    let mut ways: [Way; 7] = std::array::from_fn(|_| vec![Vec::new(); FIGURES.len()]);
+    let mut ways: [Way; 8] = std::array::from_fn(|_| vec![Vec::new(); FIGURES.len()]);
     rounds(&mut ways, times).map_err(|error| error.to_string())?;
     println!("Translation, medians of {times} rounds, each way in turn\n");
-    let [fast, slow, plain, tayga, chain, cable, direct] = ways.clone();
-    for (name, way) in [("direct", direct), ("fast", fast), ("slow", slow), ("chain", chain)] {
+    let [fast, slow, plain, tayga, chain, cable, direct, chain_direct] = ways.clone();
+    let tested = [direct, fast, slow, chain_direct, chain];
+    for (name, way) in ["direct", "fast", "slow", "chain-d", "chain"].into_iter().zip(tested) {
         table::print([name, NAMES[2], NAMES[3]], &FIGURES, &[way, plain.clone(), tayga.clone()]);
         println!();
     }
@@ -147,36 +150,56 @@ pub(super) fn bench(times: usize) -> Done {
     Ok(())
 }
 
-fn rounds(ways: &mut [Way; 7], times: usize) -> Result<(), LabError> {
+fn rounds(ways: &mut [Way; 8], times: usize) -> Result<(), LabError> {
     let world = build()?;
-    let on_middle = MIDDLE.iter().chain([&PAST]).map(|ours| straddle(&world.middle, ours));
+    let on_middle = [&FAST, &SLOW, &PAST].into_iter().map(|ours| straddle(&world.middle, ours));
     let _serving = on_middle.chain([straddle(&world.client, &CLAT)]).collect::<Result<Vec<_>, _>>()?;
     let _tayga = tayga(&world)?;
     let _server = iperf::server(&world.server, world.guard.directory())?;
-    table::rounds(("translate", times), ways, TARGETS, |target| {
-        if target != DIRECT {
-            return one(&world, target);
-        }
-        past(&world.middle, true)?;
-        let measured = one(&world, target);
-        past(&world.middle, false)?;
-        measured
+    let mut past = Past::new(&world.middle)?;
+    table::rounds(("translate", times), ways, TARGETS, |(target, passed)| {
+        past.during(passed, || one(&world, target))
     })
 }
 
-/// Has packets go past the device, or no longer: the other ways pay nothing for it. Nothing changes while it is so.
-fn past(middle: &Host, begin: bool) -> Result<(), LabError> {
-    let config = PAST.config().ok_or_else(|| LabError::Guard("the tables are refused".into()))?;
-    let programs =
-        ["client", "server"].map(|dev| FastPath::direct(dev, Hook::Tcx(PAST.device.into()), &config));
-    let change = || -> Result<(), straddle_kernel::Error> {
-        let mut kernel = Live::open()?;
-        for program in programs.iter().cloned().map(Object::FastPath) {
-            kernel.execute(&if begin { Step::Create(program) } else { Step::Remove(program) })?;
-        }
-        kernel.watched(programs.iter(), Some(0), Duration::from_secs(3600))
-    };
-    middle.inside(change)?.map_err(|error| LabError::Guard(error.to_string()))
+/// Has packets go past a device for some time: the other ways pay nothing for it. Nothing else changes meanwhile.
+pub(super) struct Past<'a> {
+    middle: &'a Host,
+    offers: Offers,
+}
+
+impl<'a> Past<'a> {
+    pub(super) fn new(middle: &'a Host) -> Result<Past<'a>, LabError> {
+        let offers = straddle_kernel::offers(|_| Vec::new());
+        Ok(Past { middle, offers: offers.map_err(|error| LabError::Guard(error.to_string()))? })
+    }
+
+    pub(super) fn during<T>(
+        &mut self,
+        passed: Option<&Ours>,
+        measured: impl FnOnce() -> Result<T, LabError>,
+    ) -> Result<T, LabError> {
+        let Some(ours) = passed else { return measured() };
+        self.change(ours, Step::Create)?;
+        let done = measured();
+        self.change(ours, Step::Remove)?;
+        done
+    }
+
+    /// What comes in by both devices of the middle.
+    fn change(&self, ours: &Ours, step: fn(Object) -> Step) -> Result<(), LabError> {
+        let config = ours.config().ok_or_else(|| LabError::Guard("the tables are refused".into()))?;
+        let hook = self.offers.ingress(ours.device);
+        let programs = ["client", "server"].map(|dev| FastPath::direct(dev, hook.clone(), &config));
+        let change = || -> Result<(), straddle_kernel::Error> {
+            let mut kernel = Live::open()?;
+            for program in programs.iter().cloned().map(Object::FastPath) {
+                kernel.execute(&step(program))?;
+            }
+            kernel.watched(programs.iter(), Some(0), Duration::from_secs(3600))
+        };
+        self.middle.inside(change)?.map_err(|error| LabError::Guard(error.to_string()))
+    }
 }
 
 /// All figures of one way, once, in the order of [`FIGURES`].
@@ -251,10 +274,9 @@ pub(super) fn build() -> Result<World, LabError> {
     Ok(World { client, middle, server, guard })
 }
 
-/// The translator with a fast path on the middle.
-pub(super) fn fast(middle: &Host) -> Result<Serving, LabError> {
-    let [fast, _] = &MIDDLE;
-    straddle(middle, fast)
+/// The translators on the middle that have a fast path.
+pub(super) fn fast(middle: &Host) -> Result<[Serving; 2], LabError> {
+    Ok([straddle(middle, &FAST)?, straddle(middle, &PAST)?])
 }
 
 /// Ours on a host, served by this process.

@@ -61,7 +61,7 @@ impl Offers {
     }
 
     /// Where a program stands behind somebody else's device that serves this one of ours.
-    pub(crate) fn ingress(&self, into: &str) -> Hook {
+    pub fn ingress(&self, into: &str) -> Hook {
         let has_tcx = self.0.get(Offers::TCX).is_some_and(Option::is_none);
         if has_tcx { Hook::Tcx(into.into()) } else { Hook::Clsact(into.into()) }
     }
