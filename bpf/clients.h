@@ -4,9 +4,11 @@
 #pragma once
 
 #include "carrier.h"
+#include "perfect.h"
 
-/* Whose a network is, and what was carried for it. All stands in one place: of 10,000 clients nothing is near. */
+/* Whose a network is, and what was carried for it. All stands in one line of memory: of 10,000 clients nothing is near. */
 struct owner {
+	struct key6 key;
 	/* The client's outer address as it stands on the wire, and its place. */
 	__u32 remote, place;
 	/* The largest inner packet in bytes. */
@@ -14,12 +16,7 @@ struct owner {
 	struct traffic traffic;
 };
 
-struct {
-	MAP_NUMBER(type, MAP_HASH);
-	MAP_NUMBER(max_entries, 1);
-	MAP_TYPE(key, struct key6);
-	MAP_TYPE(value, struct owner);
-} OWNERS SECTION(".maps");
+TABLE_OF(struct owner) OWNERS SECTION(".maps");
 
 /* What programs before this one have carried for each client, by its place. */
 struct {
@@ -38,8 +35,8 @@ INLINE struct owner *owner_of(const struct address6 *address)
 		    (address->lower & length->mask.lower) != length->net.lower)
 			continue;
 		struct key6 key = network(address, length->length);
-		struct owner *found = bpf_map_lookup_elem(&OWNERS, &key);
-		if (found)
+		struct owner *found = place_of(&OWNERS, &key, 3, sizeof(*found));
+		if (found && same_network(&found->key, &key))
 			return found;
 	}
 	return 0;

@@ -18,6 +18,7 @@ typedef __u8 bool;
 #define MAP_NUMBER(name, value) int(*name)[value]
 #define MAP_TYPE(name, type) typeof(type) *name
 enum { MAP_HASH = 1, MAP_ARRAY = 2, MAP_PERCPU_ARRAY = 6 };
+enum { BPF_F_MMAPABLE = 1 << 10 };
 
 /* The beginning of `struct __sk_buff` of linux/bpf.h. */
 struct __sk_buff {

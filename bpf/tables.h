@@ -3,32 +3,24 @@
 #pragma once
 
 #include "config.h"
+#include "perfect.h"
 
 struct key4 {
 	__u32 net, length;
 };
-struct value4 {
+struct entry4 {
+	struct key4 key;
 	struct address6 net;
 	/* By how many bits the IPv6 suffix is longer. */
 	__u64 padding;
 };
-struct value6 {
+struct entry6 {
+	struct key6 key;
 	__u32 net, padding;
 };
 
-struct {
-	MAP_NUMBER(type, MAP_HASH);
-	MAP_NUMBER(max_entries, 1);
-	MAP_TYPE(key, struct key4);
-	MAP_TYPE(value, struct value4);
-} EAM4 SECTION(".maps");
-
-struct {
-	MAP_NUMBER(type, MAP_HASH);
-	MAP_NUMBER(max_entries, 1);
-	MAP_TYPE(key, struct key6);
-	MAP_TYPE(value, struct value6);
-} EAM6 SECTION(".maps");
+TABLE_OF(struct entry4) EAM4 SECTION(".maps");
+TABLE_OF(struct entry6) EAM6 SECTION(".maps");
 
 enum { EITHER, BY_EAM, BY_POOL };
 
@@ -76,11 +68,11 @@ INLINE bool eam_to6(__u32 address, struct address6 *found)
 		struct key4 key = { .length = CONFIG.length4[i] };
 		__u32 mask = suffix_mask4(key.length);
 		key.net = address & ~mask;
-		const struct value4 *value = bpf_map_lookup_elem(&EAM4, &key);
-		if (!value)
+		const struct entry4 *entry = place_of(&EAM4, &key, 1, sizeof(*entry));
+		if (!entry || entry->key.net != key.net || entry->key.length != key.length)
 			continue;
-		*found = value->net;
-		widen(address & mask, value->padding, found);
+		*found = entry->net;
+		widen(address & mask, entry->padding, found);
 		return true;
 	}
 	return false;
@@ -98,11 +90,11 @@ INLINE bool eam_to4(const struct address6 *address, __u32 *found)
 	}
 	for (__u32 i = 0; i < LENGTHS6 && i < CONFIG.lengths6; i++) {
 		struct key6 key = network(address, CONFIG.length6[i]);
-		const struct value6 *value = bpf_map_lookup_elem(&EAM6, &key);
-		if (!value)
+		const struct entry6 *entry = place_of(&EAM6, &key, 3, sizeof(*entry));
+		if (!entry || !same_network(&entry->key, &key))
 			continue;
 		__u64 upper = address->upper ^ key.net.upper, lower = address->lower ^ key.net.lower;
-		*found = value->net | narrow(upper, lower, value->padding);
+		*found = entry->net | narrow(upper, lower, entry->padding);
 		return true;
 	}
 	return false;

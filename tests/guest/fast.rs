@@ -2,14 +2,20 @@
 //! 6.3), so the outer one is turned into one of its version beforehand; and programs behind uplinks stand at a `clsact`
 //! qdisc, since there is no tcx hook (since 6.6).
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde_json::Value;
+use straddle_intent::object::{Client, Ends, Peers, Tables};
+use straddle_kernel::fast::Loaded;
 use straddle_lab::probe::transfer;
 use straddle_lab::state::HostState;
 use straddle_lab::straddle::{Installed, Straddle};
 use straddle_lab::world::{BORROWED, DataCentre, World, WorldOptions};
 use straddle_lab::{Carrier, LabError, Peer, SIIT_CONFIG, wait};
+use straddle_xlat::Config;
+use straddle_xlat::eam::{Mapping, Table};
 
 use crate::{exe, turn};
 
@@ -55,6 +61,31 @@ pub(crate) fn by_tun(carrier: Carrier, fast_path: &str) -> String {
     let path = format!("fast-path = \"{fast_path}\"\n");
     straddle_lab::straddle::config(carrier, fast_path)
         .replace(&path, &format!("{path}carrier-backend = \"tun\"\n"))
+}
+
+/// Networks of each length there is, each of its own.
+fn of_every_length() -> Vec<Ipv6Net> {
+    let net = |length| Ipv6Net::new(Ipv6Addr::from_bits(u128::MAX >> 3), length).unwrap().trunc();
+    (0..=128).map(net).collect()
+}
+
+/// The verifier walks through one look-up after the other.
+#[test]
+fn tables_of_every_length_are_taken() {
+    let _turn = turn();
+    let mapping = |v6: Ipv6Net| {
+        let number = v6.prefix_len();
+        let length = (8 + number % 25).max(number.saturating_sub(96));
+        let v4 = Ipv4Net::new([1 + number, 0, 0, 0].into(), length).unwrap();
+        Mapping { v6, v4 }
+    };
+    let mappings: Vec<Mapping> = of_every_length().into_iter().map(mapping).collect();
+    let config = Config { eam: Table::new(&mappings).unwrap(), ..Config::default() };
+    Loaded::new(&Tables::new(&config), 0).unwrap_or_else(|error| panic!("{error}"));
+    let client = Client { remote: [192, 0, 2, 2].into(), mtu: 1400, owned: of_every_length() };
+    let ends = Ends { peers: Peers::Clients(vec![client]), ..Ends::shared_example() };
+    Loaded::outward(&ends, 0).unwrap_or_else(|error| panic!("{error}"));
+    Loaded::inward(&ends, 1, "").unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]

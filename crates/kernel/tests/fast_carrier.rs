@@ -14,7 +14,7 @@ mod worlds;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use straddle_encap::segment::segments;
 use straddle_encap::{Kind, decapsulate, encapsulate};
@@ -355,42 +355,99 @@ fn clients_packets_made_up_as_the_core() {
     }
 }
 
-/// What 10,000 clients cost for each packet, and what ten: `cargo test --release -- --ignored --nocapture`. Each packet is
-/// for or from another client, so that none finds what the one before has brought near.
+/// Each of many clients has its own peer, whichever of its networks a packet is for or from.
+#[test]
+fn every_client_of_many_as_the_core() {
+    if !root("every_client_of_many_as_the_core") {
+        return;
+    }
+    namespace();
+    let mut pair = Pair::new(sharing(2_000, usual));
+    let mut random = Random(1);
+    for number in 0..2_000 {
+        for net in pair.ends.clients()[number].owned.clone() {
+            for at in [DESTINATION, SOURCE] {
+                let mut inner = [&[0x60, 0, 0, 0, 0, 24, 17, 64][..], &[0x20; 32], &[0; 24]].concat();
+                inner[at..at + 16].copy_from_slice(&net.broadcast().octets());
+                match at {
+                    DESTINATION => assert!(pair.out(&inner, true)),
+                    _ => drop(pair.back(&inner, remote(number as u32).into(), &mut random)),
+                }
+                // From whoever else that is foreign.
+                assert!(at == DESTINATION || !pair.back(&inner, remote(2_000).into(), &mut random));
+            }
+        }
+    }
+}
+
+/// Where nobody is, all is left to the slow path.
+#[test]
+fn no_client_at_all() {
+    if !root("no_client_at_all") {
+        return;
+    }
+    namespace();
+    let mut pair = Pair::new(sharing(0, usual));
+    let inner = [&[0x60, 0, 0, 0, 0, 24, 17, 64][..], &[0x20; 32], &[0; 24]].concat();
+    let head = outer(remote(0).into(), pair.ends.local, Kind::Sit, 0, inner.len());
+    assert_eq!(through(&pair.outward, &inner, &mut pair.room), None);
+    assert_eq!(through(&pair.inward, &[head, inner].concat(), &mut pair.room), None);
+}
+
+/// What 10,000 clients cost for each packet, and what one: `cargo test --test fast_carrier -- --ignored --nocapture`. Where
+/// each packet is for or from another client, none finds what the one before has brought near.
 #[test]
 #[ignore = "a measurement"]
 fn how_fast() {
     namespace();
-    let pairs = [10, 1_000, 10_000].map(|count| Pair::new(sharing(count, usual)));
-    let mut times = [const { [const { Vec::new() }; 2] }; 3];
+    let pairs = [1, 10, 1_000, 10_000].map(|count| {
+        let ends = sharing(count, usual);
+        let begun = Instant::now();
+        let pair = Pair::new(ends);
+        eprintln!("{count} clients: both programs told in {:?}", begun.elapsed());
+        pair
+    });
+    let mut times = [const { [const { Vec::new() }; 4] }; 4];
     for round in 0..9 {
         for (pair, times) in pairs.iter().zip(&mut times) {
-            let mut random = Random(round);
-            let mut total = [Duration::ZERO; 2];
-            for _ in 0..4_000 {
-                let client = random.below(pair.ends.clients().len());
-                let ends = &pair.ends.clients()[client];
-                // As much of the packets is for networks as for the links' addresses.
-                let net = ends.owned[random.below(ends.owned.len())];
-                for (way, program) in [&pair.outward, &pair.inward].into_iter().enumerate() {
-                    let mut inner = [&[0x60, 0, 0, 0, 0, 24, 17, 64][..], &[0x20; 32], &[0; 24]].concat();
-                    let at = [DESTINATION, SOURCE][way];
-                    inner[at..at + 16].copy_from_slice(&net.broadcast().octets());
-                    let head = outer(ends.remote.into(), pair.ends.local, Kind::Sit, 0, inner.len());
-                    let sent = if way == 0 { inner } else { [head, inner].concat() };
-                    let (returned, spent) = program.time(&frame(&sent), 1).unwrap();
-                    assert_eq!(returned, REDIRECT);
-                    total[way] += spent;
-                }
-            }
-            times.iter_mut().zip(total).for_each(|(times, total)| times.push(total / 4_000));
+            let [same, another] = [true, false].map(|same| timed(pair, round, same));
+            times.iter_mut().zip([same, another].concat()).for_each(|(times, time)| times.push(time));
         }
     }
     for (pair, times) in pairs.iter().zip(times) {
-        let [out, back] = times.map(|mut times| {
+        let [out, back, out_other, back_other] = times.map(|mut times| {
             times.sort();
             times[times.len() / 2]
         });
-        eprintln!("{} clients: {out:?} a packet outward, {back:?} inward", pair.ends.clients().len());
+        let count = pair.ends.clients().len();
+        eprintln!(
+            "{count} clients: {out:?} a packet outward and {back:?} inward of one client; \
+             each of another {out_other:?} and {back_other:?}"
+        );
     }
+}
+
+/// How long a packet takes outward and inward, where all are one client's or each is another's.
+fn timed(pair: &Pair, round: u64, same: bool) -> [Duration; 2] {
+    const RUNS: u32 = 10_000;
+    let mut random = Random(round);
+    let mut total = [Duration::ZERO; 2];
+    let clients = pair.ends.clients();
+    let first = random.below(clients.len());
+    for _ in 0..RUNS {
+        let ends = &clients[if same { first } else { random.below(clients.len()) }];
+        // As much of the packets is for networks as for the links' addresses.
+        let net = ends.owned[random.below(ends.owned.len())];
+        for (way, program) in [&pair.outward, &pair.inward].into_iter().enumerate() {
+            let mut inner = [&[0x60, 0, 0, 0, 0, 24, 17, 64][..], &[0x20; 32], &[0; 24]].concat();
+            let at = [DESTINATION, SOURCE][way];
+            inner[at..at + 16].copy_from_slice(&net.broadcast().octets());
+            let head = outer(ends.remote.into(), pair.ends.local, Kind::Sit, 0, inner.len());
+            let sent = if way == 0 { inner } else { [head, inner].concat() };
+            let (returned, spent) = program.time(&frame(&sent), 1).unwrap();
+            assert_eq!(returned, REDIRECT);
+            total[way] += spent;
+        }
+    }
+    total.map(|total| total / RUNS)
 }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use aya::maps::{Array, HashMap, Map, MapData};
+use aya::maps::{Array, Map, MapData};
 use aya::{Ebpf, EbpfLoader};
 use straddle_intent::object::{Client, Ends, OWNER};
 
 use crate::Error;
 
 use super::counts::Traffic;
-use super::program::{fill, refused};
+use super::perfect::{self, Table};
+use super::program::refused;
 
 /// The maps' names.
 const OWNERS: &str = "OWNERS";
@@ -17,22 +18,22 @@ const EARLIER: &str = "EARLIER";
 
 /// `struct key6`.
 pub(super) type Key = [u8; 24];
-/// `struct owner`.
-type Owner = [u8; OWNER];
+/// `struct owner`: a network and whose it is.
+type Owner = [u8; size_of::<Key>() + OWNER];
 
 /// What a program has carried for each client, held beyond its end.
 pub(super) struct Clients {
-    owners: HashMap<MapData, Key, Owner>,
+    owners: Array<MapData, Owner>,
     earlier: Array<MapData, Traffic>,
 }
 
 /// Loads a program that may know clients, with those of `ends`.
 pub(super) fn load(loader: &mut EbpfLoader<'_>, object: &[u8], ends: &Ends) -> Result<Ebpf, Error> {
-    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).max(1);
-    loader.map_max_entries(OWNERS, count(ends.owners().count()));
-    loader.map_max_entries(EARLIER, count(ends.clients().len()));
+    let owners = Table::new(ends.owners())?;
+    loader.map_max_entries(OWNERS, owners.len());
+    loader.map_max_entries(EARLIER, u32::try_from(ends.clients().len()).unwrap_or(u32::MAX).max(1));
     let mut ebpf = loader.load(object).map_err(refused)?;
-    fill(&mut ebpf, OWNERS, ends.owners())?;
+    owners.put(&mut ebpf, OWNERS)?;
     Ok(ebpf)
 }
 
@@ -72,9 +73,11 @@ impl Clients {
     /// What was carried for each client, by each of its networks.
     pub(super) fn read(&self) -> Result<BTreeMap<Key, Traffic>, Error> {
         let (mut places, mut totals) = (Vec::new(), BTreeMap::new());
-        for entry in self.owners.iter() {
-            let (key, owner) = entry.map_err(refused)?;
-            let Some((place, own)) = parsed(&owner) else { continue };
+        let first = perfect::before(&self.owners.get(&0, 0).map_err(refused)?);
+        for at in first.unwrap_or_default()..self.owners.len() {
+            let Some((key, place, own)) = parsed(&self.owners.get(&at, 0).map_err(refused)?) else {
+                continue;
+            };
             places.push((key, place));
             let total = match totals.get_mut(&place) {
                 Some(total) => total,
@@ -90,11 +93,13 @@ impl Clients {
     }
 }
 
-/// The client's place, and what the program itself has carried for the network.
-fn parsed(owner: &Owner) -> Option<(u32, Traffic)> {
+/// A client's network, its place, and what the program itself has carried for the network; none where none stands.
+fn parsed(owner: &Owner) -> Option<(Key, u32, Traffic)> {
+    let (key, owner) = owner.split_first_chunk()?;
     let number = |at: usize| owner.get(at..at + 8)?.try_into().ok().map(u64::from_ne_bytes);
     let place = u32::from_ne_bytes(owner.get(4..8)?.try_into().ok()?);
-    Some((place, Traffic { packets: number(16)?, bytes: number(24)?, passes: number(32)? }))
+    let own = Traffic { packets: number(16)?, bytes: number(24)?, passes: number(32)? };
+    (*key != [perfect::NONE; _]).then_some((*key, place, own))
 }
 
 #[cfg(test)]
@@ -103,10 +108,12 @@ mod tests {
 
     #[test]
     fn an_owner_has_a_place_and_traffic() {
-        let (key, mut owner) = Ends::shared_example().owners().next().unwrap();
+        let (key, owner) = Ends::shared_example().owners().next().unwrap();
         assert_eq!(key[16], 128);
-        owner[16..24].copy_from_slice(&7_u64.to_ne_bytes());
-        owner[32..40].copy_from_slice(&5_u64.to_ne_bytes());
-        assert_eq!(parsed(&owner), Some((0, Traffic { packets: 7, bytes: 0, passes: 5 })));
+        let mut element: Owner = [&key[..], &owner].concat().try_into().unwrap();
+        element[40..48].copy_from_slice(&7_u64.to_ne_bytes());
+        element[56..64].copy_from_slice(&5_u64.to_ne_bytes());
+        assert_eq!(parsed(&element), Some((key, 0, Traffic { packets: 7, bytes: 0, passes: 5 })));
+        assert_eq!(parsed(&[perfect::NONE; _]), None, "nobody's");
     }
 }

@@ -11,6 +11,7 @@ mod clients;
 mod counts;
 mod filter;
 mod ingress;
+mod perfect;
 mod program;
 mod watch;
 

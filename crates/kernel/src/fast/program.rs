@@ -13,6 +13,7 @@ use crate::Error;
 
 use super::clients;
 use super::counts::{self, Kept};
+use super::perfect::Table;
 use super::watch::{self, Watch};
 
 /// Compiled from `bpf/tun_egress.c`.
@@ -77,16 +78,17 @@ impl Loaded {
         tables: &Tables,
         before: u32,
     ) -> Result<Loaded, Error> {
-        let count = u32::try_from(tables.eam4.len()).unwrap_or(u32::MAX).max(1);
+        let [eam4, eam6] =
+            [Table::new(tables.eam4.iter().copied())?, Table::new(tables.eam6.iter().copied())?];
         let seed = RandomState::new().build_hasher().finish();
         // What it borrows from here on lives shorter than what it borrows already.
         let mut loader: EbpfLoader<'_> = loader;
         loader.override_global(CONSTANTS, tables.constants.as_slice(), true);
         let loader = loader.override_global(SEED, &seed, true).override_global(BEFORE, &before, true);
-        let mut ebpf =
-            loader.map_max_entries(EAM4, count).map_max_entries(EAM6, count).load(object).map_err(refused)?;
-        fill(&mut ebpf, EAM4, tables.eam4.iter().copied())?;
-        fill(&mut ebpf, EAM6, tables.eam6.iter().copied())?;
+        loader.map_max_entries(EAM4, eam4.len()).map_max_entries(EAM6, eam6.len());
+        let mut ebpf = loader.load(object).map_err(refused)?;
+        eam4.put(&mut ebpf, EAM4)?;
+        eam6.put(&mut ebpf, EAM6)?;
         Ok(Loaded { ebpf, clients: Vec::new() })
     }
 
@@ -113,7 +115,9 @@ impl Loaded {
         let count = ends.clients().len() as u32;
         loader.map_max_entries(PEERS, count.max(1));
         let mut ebpf = clients::load(&mut loader, INWARD, ends)?;
-        fill(&mut ebpf, PEERS, ends.peers().map(|remote| (remote, 0_u32)))?;
+        let peers = ebpf.map_mut(PEERS).ok_or_else(|| refused("the clients' addresses are missing"))?;
+        let mut peers: HashMap<&mut MapData, u32, u32> = peers.try_into().map_err(refused)?;
+        ends.peers().try_for_each(|remote| peers.insert(remote, 0, 0)).map_err(refused)?;
         let mut loaded = Loaded { ebpf, clients: clients::names(ends) };
         loaded.mark(mark)?;
         loaded.taken()
@@ -227,16 +231,6 @@ impl Loaded {
         let program = self.ebpf.program_mut(PROGRAM).ok_or_else(|| refused("the program is missing"))?;
         program.try_into().map_err(refused)
     }
-}
-
-pub(super) fn fill<K: aya::Pod, V: aya::Pod>(
-    ebpf: &mut Ebpf,
-    name: &str,
-    mut entries: impl Iterator<Item = (K, V)>,
-) -> Result<(), Error> {
-    let map = ebpf.map_mut(name).ok_or_else(|| refused("a table is missing"))?;
-    let mut map: HashMap<&mut MapData, K, V> = map.try_into().map_err(refused)?;
-    entries.try_for_each(|(key, value)| map.insert(key, value, 0)).map_err(refused)
 }
 
 /// Which program does this, of all that were ever compiled.

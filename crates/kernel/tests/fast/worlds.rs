@@ -127,12 +127,48 @@ pub(crate) fn mapped(count: u32) -> World {
     })
 }
 
-/// A small IPv4 datagram to a mapped address.
-pub(crate) fn towards_a_mapping(world: &World, random: &mut Random) -> Vec<u8> {
+/// A translator with this many mappings, of all lengths from 24 and 64 bits on, some within others.
+pub(crate) fn mixed(count: u32) -> World {
+    let mapping = |number: u32| {
+        let v6 =
+            0x2001_0db8_0001 << 80 | u128::from(number.wrapping_mul(0x9e37_79b1)) << 48 | u128::from(number);
+        let v4 = 0x0b00_0000 | number.wrapping_mul(0x85eb_ca6b) & 0xff_ffff;
+        let (short, long) = (24 + number % 9, 64 + number % 57);
+        // No IPv6 suffix is shorter than the IPv4 one.
+        let long = if short == 32 { long + 8 } else { long.min(96 + short) };
+        Mapping {
+            v4: ipnet::Ipv4Net::new(Ipv4Addr::from_bits(v4), short as u8).unwrap().trunc(),
+            v6: ipnet::Ipv6Net::new(Ipv6Addr::from_bits(v6), long as u8).unwrap().trunc(),
+        }
+    };
+    let mut list: Vec<Mapping> = (0..count).map(mapping).collect();
+    list.sort_by_key(|mapping| mapping.v4);
+    list.dedup_by_key(|mapping| mapping.v4);
+    list.sort_by_key(|mapping| mapping.v6);
+    list.dedup_by_key(|mapping| mapping.v6);
+    let pool6 = prefixes(&["64:ff9b::/96"]);
+    World::new(Config { pool6, eam: Table::new(&list).unwrap(), ..Config::default() })
+}
+
+/// Small datagrams, to any host of a mapping's and from it.
+pub(crate) fn both_ways(world: &World, mapping: &Mapping, random: &mut Random) -> [Vec<u8>; 2] {
+    let host4 = mapping.v4.network().to_bits() | random.next() as u32 & mapping.v4.hostmask().to_bits();
+    let any = u128::from(random.next()) << 64 | u128::from(random.next());
+    let host6 = mapping.v6.network().to_bits() | any & mapping.v6.hostmask().to_bits();
+    let (host4, host6) = (Ipv4Addr::from_bits(host4), Ipv6Addr::from_bits(host6));
+    let (far4, far6) = (Ipv4Addr::new(8, 8, 8, 8), world.config.pool6[0].embed(Ipv4Addr::new(8, 8, 8, 8)));
+    let to = transport(UDP, 40, random, &far4.octets(), &host4.octets());
+    let from = transport(UDP, 40, random, &host6.octets(), &far6.octets());
+    [packet4(far4, host4, UDP, &to, 64), packet6(host6, far6, UDP, &from, 64)]
+}
+
+/// A small IPv4 datagram to a mapped address, from a host of this number.
+pub(crate) fn towards_a_mapping(world: &World, from: u32, random: &mut Random) -> Vec<u8> {
     let list = world.config.eam.mappings();
     let to = list[random.below(list.len())].v4.addr();
-    let payload = transport(UDP, 64, random, &[8, 8, 8, 8], &to.octets());
-    packet4(Ipv4Addr::new(8, 8, 8, 8), to, UDP, &payload, 64)
+    let from = Ipv4Addr::from_bits(0x0800_0000 | from & 0xff_ffff);
+    let payload = transport(UDP, 64, random, &from.octets(), &to.octets());
+    packet4(from, to, UDP, &payload, 64)
 }
 
 /// A small IPv6 datagram that is translated.

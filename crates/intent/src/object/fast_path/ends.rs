@@ -10,7 +10,7 @@ use super::bytes::{Bytes, LENGTHS6, key6};
 
 /// Bytes of `struct length`.
 const LEVEL: usize = 40;
-/// Bytes of `struct owner`.
+/// Bytes of `struct owner` behind its key.
 pub const OWNER: usize = 40;
 
 /// The ends of a carrier, and its format.
@@ -96,7 +96,7 @@ impl Ends {
         }
     }
 
-    /// `struct key6` and `struct owner` of each network of a client's.
+    /// `struct owner` of each network of a client's: its key, and the rest.
     pub fn owners(&self) -> impl Iterator<Item = ([u8; 24], [u8; OWNER])> {
         (0..).zip(self.clients()).flat_map(|(place, client)| {
             let mut owner = Bytes(client.remote.octets().to_vec());

@@ -14,9 +14,9 @@ use super::bytes::{Bytes, LENGTHS6, key6, lengths};
 pub struct Tables {
     /// `struct config`.
     pub constants: Vec<u8>,
-    /// `struct key4` and `struct value4` of each mapping.
+    /// `struct entry4` of each mapping: its key, and the rest.
     pub eam4: Vec<([u8; 8], [u8; 24])>,
-    /// `struct key6` and `struct value6` of each mapping.
+    /// `struct entry6` of each mapping: its key, and the rest.
     pub eam6: Vec<([u8; 24], [u8; 8])>,
 }
 

@@ -1,7 +1,7 @@
 //! The host that has IPv6: one for all its clients.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv6Net;
 use straddle_encap::Kind;
@@ -18,6 +18,9 @@ use super::{Carrier, Mtu, bridge, clamps, hearing, here, mtu, neighbours, owned,
 
 /// The tun device of all clients together. No bridge has such a name.
 const SHARED: &str = "st-sit_clients";
+/// The next hop of all networks behind that device, which has no neighbours. Without one the kernel makes a neighbour of each
+/// address that it sends to, and of more than a thousand (`gc_thresh3`) it throws them away as fast.
+const BEHIND: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 /// The kernel's devices of all clients together.
 const EACH: &str = "s6-*";
 /// What the rules and the device of all clients together are marked with.
@@ -213,7 +216,9 @@ fn reached(wanted: &mut Vec<Wanted>, clients: &[Client<'_>]) {
         let net = Ipv6Net::new(tunnel.server6(), 127).unwrap_or(tunnel.link);
         wanted.push(address(&carrier.device, net.into()));
         let dev = &carrier.device;
-        wanted.extend(tunnel.routed.iter().map(|net| route(Route::through(MAIN, (*net).into(), dev))));
+        let gateway = (carrier.backend.make == Make::Tun).then_some(BEHIND.into());
+        let way = |net: &Ipv6Net| Route { gateway, ..Route::through(MAIN, (*net).into(), dev) };
+        wanted.extend(tunnel.routed.iter().map(|net| route(way(net))));
     }
 }
 
