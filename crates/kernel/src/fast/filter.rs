@@ -3,8 +3,6 @@
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::tc::{TcHandle, TcMessage};
 
 use crate::Error;
 use crate::netlink::{Socket, raw};
@@ -14,12 +12,14 @@ const RTM_DELQDISC: u16 = 37;
 const RTM_GETQDISC: u16 = 38;
 const RTM_NEWTFILTER: u16 = 44;
 const RTM_DELTFILTER: u16 = 45;
+const RTM_GETTFILTER: u16 = 46;
 /// `TC_H_CLSACT`.
 const CLSACT: u32 = 0xffff_fff1;
 /// The qdisc's own handle: `TC_H_MAKE(TC_H_CLSACT, 0)`. One of the kind `ingress` has the same.
 const CLSACT_HANDLE: u32 = 0xffff_0000;
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
+const TCA_CHAIN: u16 = 11;
 const TCA_BPF_FD: u16 = 6;
 const TCA_BPF_NAME: u16 = 7;
 const TCA_BPF_FLAGS: u16 = 8;
@@ -70,7 +70,7 @@ pub(super) struct Place<'a> {
     pub(super) dev: &'a str,
     pub(super) index: u32,
     pub(super) at: At,
-    /// What tells it from others of ours there.
+    /// What tells it from others of ours there; zero for one that the kernel is to choose.
     pub(super) handle: u32,
 }
 
@@ -91,20 +91,20 @@ pub(super) fn dump(socket: &mut Socket, index: u32, at: At) -> Result<Vec<Filter
     Ok(all(socket, index, at)?.iter().filter_map(|payload| read(payload)).collect())
 }
 
-/// Those at a device's hook, of any kind: a row of filters shows itself and each of its own.
+/// Those at a device's hook, of any kind and as the kernel tells them: a row of filters shows itself and each of its own.
+/// Where there is no qdisc there are none.
 fn all(socket: &mut Socket, index: u32, at: At) -> Result<Vec<Vec<u8>>, Error> {
-    let mut message = TcMessage::default();
-    message.header.index = index.cast_signed();
-    message.header.parent = TcHandle::from(at.parent());
-    let found = socket.dump("list filters", &RouteNetlinkMessage::GetTrafficFilter(message))?;
-    Ok(found.into_iter().map(|object| object.payload).collect())
+    let mut found = Vec::new();
+    let request = header(index, 0, at.parent(), 0);
+    socket.each("list filters", (RTM_GETTFILTER, &request), &mut |kind, payload| {
+        found.extend((kind == RTM_NEWTFILTER).then(|| payload.to_vec()));
+    })?;
+    Ok(found)
 }
 
 /// `struct tcmsg` and attributes.
 fn read(payload: &[u8]) -> Option<Filter> {
-    let attributes = raw::attributes(payload.get(20..)?);
-    let options = attributes.iter().find(|(kind, _)| *kind == TCA_OPTIONS)?.1;
-    let options = raw::attributes(options);
+    let options = raw::attributes(value(payload, TCA_OPTIONS)?);
     let value = |wanted| options.iter().find(|(kind, _)| *kind == wanted).map(|(_, value)| *value);
     let name = String::from_utf8_lossy(value(TCA_BPF_NAME)?).trim_end_matches('\0').to_string();
     let program = u32::from_ne_bytes(value(TCA_BPF_ID)?.try_into().ok()?);
@@ -115,14 +115,23 @@ fn number(payload: &[u8], at: usize) -> Option<u32> {
     payload.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes)
 }
 
-/// The numbers of the devices that have a qdisc which filters can stand at.
+/// The numbers of the devices that have a qdisc which filters can stand at. Where devices come and go meanwhile, the kernel
+/// may leave one out.
 pub(super) fn devices(socket: &mut Socket) -> Result<Vec<u32>, Error> {
     let mut found = Vec::new();
     socket.each("list qdiscs", (RTM_GETQDISC, &header(0, 0, 0, 0)), &mut |kind, payload| {
         let of = number(payload, 4).filter(|_| kind == RTM_NEWQDISC);
-        found.extend(of.filter(|_| number(payload, 8) == Some(CLSACT_HANDLE)));
+        let named = value(payload, TCA_KIND);
+        let fits = named.is_some_and(|named| [&b"clsact\0"[..], b"ingress\0"].contains(&named));
+        found.extend(of.filter(|_| fits && number(payload, 8) == Some(CLSACT_HANDLE)));
     })?;
     Ok(found)
+}
+
+/// An attribute behind a `struct tcmsg`.
+fn value(payload: &[u8], wanted: u16) -> Option<&[u8]> {
+    let attributes = raw::attributes(payload.get(20..)?);
+    attributes.into_iter().find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
 }
 
 /// Puts our filter there, in the place of one that is there already: each packet sees one of the two. The qdisc must be
@@ -145,8 +154,7 @@ pub(super) fn put_with_qdisc(
     program: BorrowedFd<'_>,
     name: &str,
 ) -> Result<bool, Error> {
-    let mut payload = header(place.index, CLSACT_HANDLE, CLSACT, 0);
-    raw::push(&mut payload, TCA_KIND, b"clsact\0");
+    let payload = clsact(place.index);
     let words = format!("tc qdisc add dev {} clsact", place.dev);
     let qdisc = (words.as_str(), RTM_NEWQDISC, payload, NLM_F_CREATE | NLM_F_EXCL);
     let what = put_words(place);
@@ -156,6 +164,10 @@ pub(super) fn put_with_qdisc(
         Err(error) if error.is(libc::EEXIST) => false,
         made => made.map(|()| true)?,
     };
+    if made && put.is_err() {
+        let words = format!("tc qdisc del dev {} clsact", place.dev);
+        socket.replay(&words, RTM_DELQDISC, &clsact(place.index), 0)?;
+    }
     put.map(|()| made)
 }
 
@@ -181,7 +193,9 @@ pub(super) fn delete_with_qdisc(socket: &mut Socket, place: Place<'_>) -> Result
     for at in [At::Ingress, At::Egress] {
         let ours = |payload: &Vec<u8>| {
             let row = number(payload, 16).is_some_and(|info| info >> 16 == place.at.preference());
-            at == place.at && row && [0, place.handle].contains(&number(payload, 8).unwrap_or(u32::MAX))
+            let chain = value(payload, TCA_CHAIN).is_some_and(|chain| chain != [0; 4]);
+            let handle = number(payload, 8).unwrap_or(u32::MAX);
+            at == place.at && row && !chain && [0, place.handle].contains(&handle)
         };
         if !all(socket, place.index, at)?.iter().all(ours) {
             return delete(socket, place);
@@ -190,8 +204,15 @@ pub(super) fn delete_with_qdisc(socket: &mut Socket, place: Place<'_>) -> Result
     let what = delete_words(place);
     let words = format!("tc qdisc del dev {} clsact", place.dev);
     let gone = (what.as_str(), RTM_DELTFILTER, filter(place, &[]), 0);
-    let qdisc = (words.as_str(), RTM_DELQDISC, header(place.index, CLSACT_HANDLE, CLSACT, 0), 0);
+    let qdisc = (words.as_str(), RTM_DELQDISC, clsact(place.index), 0);
     socket.replay_all([gone, qdisc])?.into_iter().collect()
+}
+
+/// A `clsact` qdisc, to be made or taken away: one of another kind in its place is not meant.
+fn clsact(index: u32) -> Vec<u8> {
+    let mut payload = header(index, CLSACT_HANDLE, CLSACT, 0);
+    raw::push(&mut payload, TCA_KIND, b"clsact\0");
+    payload
 }
 
 fn delete_words(place: Place<'_>) -> String {

@@ -142,27 +142,35 @@ pub(super) fn put(
     let former = here(socket, (dev, uplink))?.into_iter().find(|present| present.hook() == wanted.hook);
     let counted = former.as_ref().and_then(|former| Kept::of(former.program).ok());
     if let Hook::Clsact(_) = wanted.hook {
-        let handle = former.and_then(|former| former.handle).unwrap_or(target);
-        let place = Place { dev, index: uplink, at: At::Ingress, handle };
-        put_filter(socket, place, &loaded, mark)?;
+        put_filter(socket, (dev, uplink), former.and_then(|former| former.handle), &loaded, mark)?;
     } else {
         tcx::attach(uplink, loaded.fd()?, former.map(|former| former.program))?;
     }
     counted.map_or(Ok(()), |former| loaded.inherit(&former))
 }
 
-fn put_filter(socket: &mut Socket, place: Place<'_>, loaded: &Loaded, mark: Mark) -> Result<(), Error> {
-    let standing = filter::devices(socket)?.contains(&place.index);
-    let made = !standing || filters(socket, place.index)?.iter().any(|present| present.mark.made);
-    let mark = Mark { made, ..mark };
-    if standing {
-        return filter::put(socket, place, loaded.fd()?, &mark.to_string());
+fn put_filter(
+    socket: &mut Socket,
+    (dev, uplink): (&str, u32),
+    former: Option<u32>,
+    loaded: &Loaded,
+    mark: Mark,
+) -> Result<(), Error> {
+    // Where there is none, the kernel chooses a handle that nobody has.
+    let place = Place { dev, index: uplink, at: At::Ingress, handle: former.unwrap_or(0) };
+    let ours = filters(socket, uplink)?;
+    if !ours.is_empty() || filter::devices(socket)?.contains(&uplink) {
+        let made = ours.iter().any(|present| present.mark.made);
+        return filter::put(socket, place, loaded.fd()?, &Mark { made, ..mark }.to_string());
     }
-    // Whoever was faster has made it.
-    if !filter::put_with_qdisc(socket, place, loaded.fd()?, &mark.to_string())? {
-        return filter::put(socket, place, loaded.fd()?, &Mark { made: false, ..mark }.to_string());
+    let made = Mark { made: true, ..mark };
+    if filter::put_with_qdisc(socket, place, loaded.fd()?, &made.to_string())? {
+        return Ok(());
     }
-    Ok(())
+    // Somebody was faster, and has made the qdisc.
+    let hasty = filters(socket, uplink)?.into_iter().find(|present| present.mark == made);
+    let place = Place { handle: hasty.and_then(|hasty| hasty.handle).unwrap_or(0), ..place };
+    filter::put(socket, place, loaded.fd()?, &Mark { made: false, ..made }.to_string())
 }
 
 /// Takes the program away.
@@ -175,10 +183,14 @@ pub(super) fn remove(socket: &mut Socket, unwanted: &FastPath, names: &Names) ->
             continue;
         };
         let place = Place { dev, index: uplink, at: At::Ingress, handle };
-        if present.mark.made {
-            filter::delete_with_qdisc(socket, place)?;
+        let done = if present.mark.made {
+            filter::delete_with_qdisc(socket, place)
         } else {
-            filter::delete(socket, place)?;
+            filter::delete(socket, place)
+        };
+        // Whoever took it away with its qdisc meanwhile has done it.
+        if done.is_err() && filters(socket, uplink)?.iter().any(|other| other.handle == Some(handle)) {
+            return done;
         }
     }
     Ok(())
@@ -225,9 +237,7 @@ fn serving(socket: &mut Socket, (dev, into): (&str, &str), names: &Names) -> Res
 /// All of ours behind a device.
 fn here(socket: &mut Socket, (dev, uplink): (&str, u32)) -> Result<Vec<Present>, Error> {
     let mut found = tcx::present(dev);
-    if filter::devices(socket)?.contains(&uplink) {
-        found.extend(filters(socket, uplink)?);
-    }
+    found.extend(filters(socket, uplink)?);
     Ok(found)
 }
 
