@@ -166,7 +166,8 @@ pub(super) fn put_with_qdisc(
     };
     if made && put.is_err() {
         let words = format!("tc qdisc del dev {} clsact", place.dev);
-        socket.replay(&words, RTM_DELQDISC, &clsact(place.index), 0)?;
+        let undone = socket.replay(&words, RTM_DELQDISC, &clsact(place.index), 0);
+        return put.and(undone).map(|()| made);
     }
     put.map(|()| made)
 }

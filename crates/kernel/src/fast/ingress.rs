@@ -52,11 +52,11 @@ struct Mark {
 
 impl Mark {
     fn read(text: &str) -> Option<Mark> {
-        let made = text.ends_with(MADE);
-        let mut words = text.trim_end_matches(MADE).split(' ');
+        let made = text.strip_suffix(MADE);
+        let mut words = made.unwrap_or(text).split(' ');
         let name = Name::read(words.next()?)?;
         let (index, into) = (words.next()?.parse().ok()?, words.next()?.to_string());
-        Some(Mark { name, index, into, made })
+        Some(Mark { name, index, into, made: made.is_some() })
     }
 }
 
