@@ -125,7 +125,9 @@ fn run(objects: Vec<Value>, words: &[&str]) -> Result<(), Error> {
 }
 
 fn rule(rule: &FilterRule) -> Value {
-    let mut expressions: Vec<Value> = rule.matches.iter().flat_map(matched).collect();
+    // Hardly a packet opens a connection: all others are done with the rule at once.
+    let (syn, rest): (Vec<_>, Vec<_>) = rule.matches.iter().partition(|part| **part == Match::TcpSyn);
+    let mut expressions: Vec<Value> = syn.into_iter().chain(rest).flat_map(matched).collect();
     expressions.extend(done(&rule.verdict));
     json!({"family": "inet", "table": TABLE, "chain": rule.chain.word(), "comment": rule.to_string(), "expr": expressions})
 }

@@ -58,7 +58,7 @@ pub(super) fn bench(times: usize) -> Done {
 }
 
 fn rounds(exe: &Path, ways: &mut [Way; 6], times: usize) -> Result<(), LabError> {
-    let (world, _server) = others::build()?;
+    let (world, _servers) = others::build()?;
     let _translators = others::translators(&world)?;
     let by = [
         By::Carrier(Carrier::Ip6gre, "require"),

@@ -1,4 +1,4 @@
-//! One iperf3 server for a whole benchmark, and what its clients measure.
+//! An iperf3 server of each version for a whole benchmark, and what its clients measure.
 
 use std::time::{Duration, Instant};
 
@@ -26,13 +26,20 @@ pub(super) enum Load {
     Udp,
 }
 
-/// Starts the server; it ends with the value.
-pub(super) fn server(host: &Host, directory: &std::path::Path) -> Result<Process, LabError> {
-    let mut command = host.command("iperf3");
-    command.args(["-s", "--forceflush"]);
-    let mut process = Process::start(command, &directory.join("iperf3.log"))?;
-    process.says("listening on", Duration::from_secs(5))?;
-    Ok(process)
+/// The servers of the two versions; they end with the value.
+pub(super) type Servers = [Process; 2];
+
+/// Starts one for each version: a socket of both looks up a route for each datagram that it sends by IPv4.
+pub(super) fn servers(host: &Host, directory: &std::path::Path) -> Result<Servers, LabError> {
+    host.sysctl("net/ipv6/bindv6only", "1")?;
+    let server = |version: &str| {
+        let mut command = host.command("iperf3");
+        command.args(["-s", "--forceflush", version]);
+        let mut process = Process::start(command, &directory.join(format!("iperf3{version}.log")))?;
+        process.says("listening on", Duration::from_secs(5))?;
+        Ok(process)
+    };
+    Ok([server("-4")?, server("-6")?])
 }
 
 /// The two hosts of a measurement.

@@ -54,7 +54,7 @@ fn rounds(ways: &mut [Way; 4]) -> Result<(), LabError> {
     let mut world = translate::build()?;
     let _serving = translate::fast(&world.middle)?;
     jool(&mut world)?;
-    let _server = iperf::server(&world.server, world.guard.directory())?;
+    let _servers = iperf::servers(&world.server, world.guard.directory())?;
     let hosts = Pair { client: &world.client, server: &world.server };
     let mut past = Past::new(&world.middle)?;
     table::rounds(("Jool", ROUNDS), NAMES, ways, TARGETS, |(target, passed)| {

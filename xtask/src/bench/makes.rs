@@ -42,7 +42,7 @@ pub(crate) fn bench() -> Done {
 }
 
 fn rounds(exe: &Path, ways: &mut [Way; 5]) -> Result<(), LabError> {
-    let (world, _server) = others::build()?;
+    let (world, _servers) = others::build()?;
     let ip6gre = |make| Some((Carrier::Ip6gre, make));
     let ip4ip6 = |make| Some((Carrier::Ip4ip6, make));
     let by = [None, ip6gre("kernel"), ip6gre("tun"), ip4ip6("kernel"), ip4ip6("tun")];

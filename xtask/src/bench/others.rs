@@ -8,15 +8,15 @@ use straddle_lab::process::Process;
 use straddle_lab::tayga::Tayga;
 use straddle_lab::world::{BORROWED, PREFIX64, World, WorldOptions};
 
-use super::iperf::{self, Pair};
+use super::iperf::{self, Pair, Servers};
 
 /// The borrower by IPv6 alone, through the lender.
 pub(super) const PLAIN: &str = "2001:db8:98::158";
 /// The borrower through both translators.
 pub(super) const TRANSLATED: &str = "203.0.113.158";
 
-/// Hosts and cables, the ways that need no process, and the load generator's server, which ends with the value.
-pub(super) fn build() -> Result<(World, Process), LabError> {
+/// Hosts and cables, the ways that need no process, and the load generator's servers, which end with the value.
+pub(super) fn build() -> Result<(World, Servers), LabError> {
     let world = World::build(WorldOptions::default())?;
     for host in [&world.client, &world.borrower] {
         // By the same addresses go several ways: none begins with what TCP has learnt of another.
@@ -24,8 +24,8 @@ pub(super) fn build() -> Result<(World, Process), LabError> {
     }
     plain(&world)?;
     iperf::cable(pair(&world))?;
-    let server = iperf::server(&world.borrower, world.directory())?;
-    Ok((world, server))
+    let servers = iperf::servers(&world.borrower, world.directory())?;
+    Ok((world, servers))
 }
 
 /// Between whom is measured.

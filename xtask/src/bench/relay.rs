@@ -69,7 +69,7 @@ fn rounds(exe: &std::path::Path, ways: &mut [Way; 5], times: usize) -> Result<()
         listens(&world, *port)?;
         listens(&world, *calls)?;
     }
-    let _iperf = iperf::server(&world.server, world.guard.directory())?;
+    let _iperf = iperf::servers(&world.server, world.guard.directory())?;
     let answering = Server::start(&world.server, SocketAddr::new(ip(SERVER), 7000))?;
     table::rounds(("relay", times), names(), ways, [0, 1, 2, 3, 4], |index| {
         let mut pids: Vec<u32> = relays.get(index).map(Process::id).into_iter().collect();

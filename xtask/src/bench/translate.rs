@@ -155,7 +155,7 @@ fn rounds(ways: &mut [Way; 8], times: usize) -> Result<(), LabError> {
     let on_middle = [&FAST, &SLOW, &PAST].into_iter().map(|ours| straddle(&world.middle, ours));
     let _serving = on_middle.chain([straddle(&world.client, &CLAT)]).collect::<Result<Vec<_>, _>>()?;
     let _tayga = tayga(&world)?;
-    let _server = iperf::server(&world.server, world.guard.directory())?;
+    let _servers = iperf::servers(&world.server, world.guard.directory())?;
     let mut past = Past::new(&world.middle)?;
     table::rounds(("translate", times), NAMES, ways, TARGETS, |(target, passed)| {
         past.during(passed, || one(&world, target))
