@@ -149,8 +149,8 @@ pub(crate) fn every_kill_is_survived(build: Build) -> Result<(), LabError> {
         }
         Ok(())
     };
-    // Waiting for the disk and for the kernel takes as long as computing.
-    let workers = 2 * thread::available_parallelism().map_or(1, usize::from);
+    // Most of it is waiting, for the disk and for the kernel.
+    let workers = 4 * thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         threads
