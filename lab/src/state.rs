@@ -26,8 +26,8 @@ struct Section {
 }
 
 impl HostState {
-    /// Reads it: links, their filters with the qdiscs that these stand at, addresses in their order, routes of all tables, rules in their order,
-    /// permanent and proxy neighbours, next hops, the nft ruleset, every `net.*` sysctl.
+    /// Reads it: links, their filters with the qdiscs that these stand at, addresses in their order, routes of all
+    /// tables, rules in their order, permanent and proxy neighbours, next hops, the nft ruleset, every `net.*` sysctl.
     ///
     /// # Errors
     /// When a tool fails or a sysctl cannot be listed.

@@ -20,7 +20,7 @@ use super::table::{self, Way};
 use crate::Done;
 
 /// How often each way is measured; a median of an odd number is a measurement.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 const NAMES: [&str; 5] = ["plain", "ip6gre, kernel", "ip6gre, tun", "ip4ip6, kernel", "ip4ip6, tun"];
 
 /// Measures and prints.
