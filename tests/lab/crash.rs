@@ -149,7 +149,7 @@ pub(crate) fn every_kill_is_survived(build: Build) -> Result<(), LabError> {
         }
         Ok(())
     };
-    // Most of it is waiting, for the disk and for the kernel.
+    // Much of it is waiting, for the disk and for the kernel.
     let workers = 4 * thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();

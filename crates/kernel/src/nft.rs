@@ -125,7 +125,7 @@ fn run(objects: Vec<Value>, words: &[&str]) -> Result<(), Error> {
 }
 
 fn rule(rule: &FilterRule) -> Value {
-    // Hardly a packet opens a connection: all others are done with the rule at once.
+    // Hardly a packet opens a connection: all others are done with the rule at once. The words keep the plan's order.
     let (syn, rest): (Vec<_>, Vec<_>) = rule.matches.iter().partition(|part| **part == Match::TcpSyn);
     let mut expressions: Vec<Value> = syn.into_iter().chain(rest).flat_map(matched).collect();
     expressions.extend(done(&rule.verdict));
@@ -261,6 +261,28 @@ fn refused(error: NftablesError) -> Error {
         NftablesError::NftFailed { stderr, .. } => Error::Nft(stderr.trim().to_string()),
         NftablesError::NftOutputEncoding { .. } | NftablesError::NftInvalidJson(_) => {
             Error::Nft(error.to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_opens_no_connection_is_done_with_a_clamp_at_once() {
+        let matches = vec![Match::In("eth0".into()), Match::Ipv4, Match::TcpSyn];
+        let clamp = FilterRule {
+            bridge: "b".into(),
+            chain: Chain::Forward,
+            matches,
+            verdict: Verdict::ClampMss(1400),
+        };
+        let found = rule(&clamp);
+        assert_eq!(found["comment"], json!(clamp.to_string()), "told in the order of the plan");
+        let asked = ["/match/left/&", "/match/left/meta/key", "/match/left/meta/key", "/mangle"];
+        for (number, part) in asked.iter().enumerate() {
+            assert!(found["expr"][number].pointer(part).is_some(), "{number}: {found}");
         }
     }
 }

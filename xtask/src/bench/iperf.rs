@@ -29,7 +29,8 @@ pub(super) enum Load {
 /// The servers of the two versions; they end with the value.
 pub(super) type Servers = [Process; 2];
 
-/// Starts one for each version: a socket of both looks up a route for each datagram that it sends by IPv4.
+/// Starts one for each version, at the same port: a socket of both looks up a route for each datagram that it sends by
+/// IPv4. The host's sockets of IPv6 are of that alone from then on.
 pub(super) fn servers(host: &Host, directory: &std::path::Path) -> Result<Servers, LabError> {
     host.sysctl("net/ipv6/bindv6only", "1")?;
     let server = |version: &str| {
