@@ -44,6 +44,10 @@ enum slow {
 #define SLOW(name) SLOW_##name,
 #include "slow_carrier.h"
 #undef SLOW
+#define SLOW(name) PAST_##name,
+#include "slow_direct.h"
+#include "slow_lender.h"
+#undef SLOW
 	SLOW_REASONS,
 	/* It is none of this carrier's. */
 	FOREIGN,
@@ -59,7 +63,7 @@ struct counts {
 	__u64 slow[SLOW_ROOM];
 };
 
-COUNTED_BY(struct counts);
+COUNTED_BY(COUNTS, struct counts);
 
 /* What the kernel was asked in a tick of its clock: asking for each packet would cost more than the rest. */
 struct asked {
@@ -102,15 +106,15 @@ static long (*bpf_skb_adjust_room)(struct __sk_buff *skb, int difference, __u32 
 static long (*bpf_skb_load_bytes_relative)(const void *skb, __u32 at, void *to, __u32 length,
 					   __u32 start) = (void *)68;
 
-/* What is known of this tick. */
-INLINE struct asked *ask(struct __sk_buff *skb, int direction)
+/* What is known of this tick; whether there are policies of the includer's `DIRECTIONS`. */
+INLINE struct asked *ask(struct __sk_buff *skb)
 {
 	__u32 first = 0;
 	struct asked *asked = bpf_map_lookup_elem(&ASKED, &first);
 	__u64 tick = bpf_jiffies64();
 	if (asked && asked->tick != tick) {
 		asked->tick = tick;
-		asked->policies = has_policies(namespace(device(skb)), 1 << direction);
+		asked->policies = has_policies(namespace(device(skb)), DIRECTIONS);
 		asked->ifindex = 0;
 	}
 	return asked;
@@ -162,6 +166,8 @@ struct inner {
 	__u32 header, length;
 	/* Where clients share the device. */
 	struct address6 source, destination;
+	/* One of IPv4. */
+	struct ipv4 four;
 };
 
 INLINE struct address6 address6(const __u64 *on_the_wire)
@@ -190,6 +196,7 @@ INLINE int read_inner(struct __sk_buff *skb, __u32 at, struct inner *inner)
 		struct ipv4 head;
 		if (!load(skb, at, &head, sizeof(head)) || head.version_ihl >> 4 != 4)
 			return SLOW_SHAPE;
+		inner->four = head;
 		inner->class = head.tos;
 		inner->protocol = head.protocol;
 		inner->header = (head.version_ihl & 0xf) * 4;
@@ -198,4 +205,30 @@ INLINE int read_inner(struct __sk_buff *skb, __u32 at, struct inner *inner)
 			return SLOW_SHAPE;
 	}
 	return SLOW_REASONS;
+}
+
+/* The longest inner packet that a device makes of this one, which begins at `at`; zero where that can't be told. */
+INLINE __u32 longest(struct __sk_buff *skb, __u32 at, const struct inner *inner)
+{
+	if (!skb->gso_size)
+		return inner->length;
+	__u32 header = inner->header;
+	if (inner->protocol == TCP) {
+		__u8 offset;
+		if (!load(skb, at + inner->header + 12, &offset, 1))
+			return 0;
+		header += (offset >> 4) * 4;
+	} else if (inner->protocol == UDP) {
+		header += 8;
+	} else {
+		return 0;
+	}
+	return header + skb->gso_size;
+}
+
+/* What can neither be left alone nor sent. */
+INLINE int lost(struct counts *counts)
+{
+	counts->lost++;
+	return -TC_ACT_SHOT;
 }

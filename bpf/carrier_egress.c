@@ -1,192 +1,32 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* What is sent into a carrier's tun device: plain packets are encapsulated here (RFC 2473, RFC 2784, RFC 4213) and
-   leave by the device that the route to the peer names; all others go on into the tun device, to the slow path. */
+/* What is sent into a carrier's tun device: plain packets are encapsulated here and leave by the device that the route
+   to the peer names; all others go on into the tun device, to the slow path. */
 
-#include "clients.h"
-#include "route.h"
+#include "host.h"
+
+/* Of these directions are the IPsec policies that count. */
+enum { DIRECTIONS = 1 << POLICY_OUT };
+
+#include "outward.h"
 
 /* Bytes before the IP header: none in a tun device. */
 const volatile __u32 BEFORE;
 
-/* The outer header, with what stands between it and the inner packet. */
-struct outer4 {
-	struct ipv4 ip;
-} __attribute__((packed));
-struct outer6 {
-	struct ipv6 ip;
-	struct gre gre;
-} __attribute__((packed));
-
-/* The longest inner packet that a device makes of this one; zero where that can't be told. */
-INLINE __u32 longest(struct __sk_buff *skb, const struct inner *inner)
+INLINE int carry(struct __sk_buff *skb, struct counts *counts)
 {
-	if (!skb->gso_size)
-		return inner->length;
-	__u32 header = inner->header;
-	if (inner->protocol == TCP) {
-		__u8 offset;
-		if (!load(skb, inner->header + 12, &offset, 1))
-			return 0;
-		header += (offset >> 4) * 4;
-	} else if (inner->protocol == UDP) {
-		header += 8;
-	} else {
-		return 0;
-	}
-	return header + skb->gso_size;
-}
-
-/* Whom a packet goes to: its address, where that is one of IPv4, and the largest inner packet in bytes. */
-struct peer {
-	__u32 remote, mtu;
-	/* Where it is one of several. */
-	struct owner *owner;
-};
-
-INLINE int find(const struct inner *inner, struct peer *peer)
-{
-	if (!is_shared()) {
-		peer->remote = CARRIER.remote[0];
-		peer->mtu = CARRIER.mtu;
-		return SLOW_REASONS;
-	}
-	if (of_the_link(&inner->destination))
-		return SLOW_LINK_SCOPE;
-	peer->owner = owner_of(&inner->destination);
-	if (!peer->owner)
-		return SLOW_NO_CLIENT;
-	peer->remote = peer->owner->remote;
-	peer->mtu = peer->owner->mtu;
-	return SLOW_REASONS;
-}
-
-INLINE void addresses(struct fib *fib, __u32 remote, __u8 class)
-{
-	if (outer_is_ipv4()) {
-		fib->family = AF_INET;
-		*(__u8 *)&fib->class = class;
-		fib->source[0] = CARRIER.local[0];
-		fib->destination[0] = remote;
-		return;
-	}
-	fib->family = AF_INET6;
-	fib->class = BE32((__u32)class << 20);
-	for (int i = 0; i < 4; i++) {
-		fib->source[i] = CARRIER.local[i];
-		fib->destination[i] = CARRIER.remote[i];
-	}
-}
-
-/* The way of outer packets of a class, as the kernel's routes name it; the path's MTU counts. */
-INLINE int route(struct __sk_buff *skb, __u32 remote, __u32 total, __u8 class, struct asked *way)
-{
-	if (way->ifindex && way->peer == remote && way->class == class && total <= way->mtu)
-		return SLOW_REASONS;
-	struct fib fib = { .protocol = CARRIER.protocol, .total_len = total, .ifindex = skb->ifindex };
-	addresses(&fib, remote, class);
-	way->ifindex = 0;
-	long end = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
-	if (end == TOO_LONG)
-		return SLOW_TOO_BIG;
-	if ((end != FOUND && end != NO_NEIGHBOUR) || fib.ifindex == skb->ifindex)
-		return SLOW_NO_ROUTE;
-	way->ifindex = fib.ifindex;
-	way->peer = remote;
-	way->class = class;
-	way->family = fib.family;
-	/* What is found has the MTU in it; else it is the length still. */
-	way->mtu = fib.total_len;
-	for (int i = 0; i < 4; i++)
-		way->next_hop[i] = fib.destination[i];
-	return SLOW_REASONS;
-}
-
-INLINE long write4(struct __sk_buff *skb, const struct inner *inner, __u32 remote)
-{
-	struct outer4 outer = {};
-	outer.ip.version_ihl = 0x45;
-	outer.ip.tos = inner->class;
-	outer.ip.total_len = BE16(sizeof(outer) + inner->length);
-	outer.ip.fragment = BE16(DONT_FRAGMENT);
-	outer.ip.ttl = HOPS;
-	outer.ip.protocol = CARRIER.protocol;
-	outer.ip.source = CARRIER.local[0];
-	outer.ip.destination = remote;
-	outer.ip.checksum = ~ones_sum(&outer.ip);
-	return bpf_skb_store_bytes(skb, ETHERNET, &outer, sizeof(outer), 0);
-}
-
-INLINE long write6(struct __sk_buff *skb, const struct inner *inner)
-{
-	struct outer6 outer = {};
-	outer.ip.first = BE32(6U << 28 | (__u32)inner->class << 20);
-	outer.ip.payload_len = BE16(prefix_length() + inner->length);
-	outer.ip.next_header = CARRIER.protocol;
-	outer.ip.hop_limit = HOPS;
-	for (int i = 0; i < 2; i++) {
-		outer.ip.source[i] = CARRIER.local[2 * i] | (__u64)CARRIER.local[2 * i + 1] << 32;
-		outer.ip.destination[i] = CARRIER.remote[2 * i] | (__u64)CARRIER.remote[2 * i + 1] << 32;
-	}
-	outer.gre.flags = CARRIER.has_key ? BE16(GRE_KEY) : 0;
-	outer.gre.protocol = inner->six ? BE16(ETH_P_IPV6) : BE16(ETH_P_IP);
-	outer.gre.key = CARRIER.key;
-	switch (prefix_length()) {
-	case 0:
-		return bpf_skb_store_bytes(skb, ETHERNET, &outer, sizeof(outer.ip), 0);
-	case 4:
-		return bpf_skb_store_bytes(skb, ETHERNET, &outer, sizeof(outer.ip) + 4, 0);
-	default:
-		return bpf_skb_store_bytes(skb, ETHERNET, &outer, sizeof(outer.ip) + 8, 0);
-	}
-}
-
-INLINE int encapsulate(struct __sk_buff *skb, struct counts *counts)
-{
-	struct inner inner = { .six = skb->protocol == BE16(ETH_P_IPV6) };
-	if (!inner.six && skb->protocol != BE16(ETH_P_IP))
+	struct parcel parcel = { .inner.six = skb->protocol == BE16(ETH_P_IPV6), .way = ask(skb) };
+	if (!parcel.inner.six && skb->protocol != BE16(ETH_P_IP))
 		return SLOW_VERSION;
-	struct asked *way = ask(skb, POLICY_OUT);
-	if (!way || way->policies)
+	if (!parcel.way || parcel.way->policies)
 		return SLOW_IPSEC;
-	int slow = read_inner(skb, 0, &inner);
-	if (slow != SLOW_REASONS)
-		return slow;
-	if (inner.length + BEFORE != skb->len)
-		return SLOW_SHAPE;
-	struct peer peer = {};
-	slow = find(&inner, &peer);
-	if (slow != SLOW_REASONS)
-		return slow;
-	__u32 one = longest(skb, &inner);
-	if (!one)
-		return SLOW_OFFLOAD;
-	__u32 head = (outer_is_ipv4() ? sizeof(struct ipv4) : sizeof(struct ipv6)) + prefix_length();
-	if (one > peer.mtu || head + inner.length > 65535)
-		return SLOW_TOO_BIG;
-	slow = route(skb, peer.remote, head + one, inner.class, way);
-	if (slow != SLOW_REASONS)
-		return slow;
-	__u64 flags = FIXED_GSO | (outer_is_ipv4() ? ENCAP_IPV4 : ENCAP_IPV6);
-	if (CARRIER.protocol == GRE_IN)
-		flags |= ENCAP_GRE;
-	__u32 packets = skb->gso_segs;
-	if (bpf_skb_adjust_room(skb, head, BPF_ADJ_ROOM_MAC, flags))
-		return SLOW_REFUSED;
-	/* Whoever fills in the link header begins by taking one off. */
-	if (!BEFORE && bpf_skb_change_head(skb, ETHERNET, 0))
-		goto lost;
-	if (outer_is_ipv4() ? write4(skb, &inner, peer.remote) : write6(skb, &inner))
-		goto lost;
-	count(&counts->outward, packets, inner.length);
-	if (peer.owner)
-		count_client(peer.owner, packets, inner.length);
-	skb->mark = 0;
-	struct next_hop next = { way->family, { way->next_hop[0], way->next_hop[1], way->next_hop[2],
-						way->next_hop[3] } };
-	return -bpf_redirect_neigh(way->ifindex, &next, sizeof(next), 0);
-lost:
-	counts->lost++;
-	return -TC_ACT_SHOT;
+	int slow = read_inner(skb, 0, &parcel.inner);
+	if (slow == SLOW_REASONS)
+		slow = measure(skb, BEFORE, &parcel);
+	if (slow == SLOW_REASONS)
+		slow = find_out(skb, skb->ifindex, &parcel);
+	if (slow == SLOW_REASONS)
+		slow = encapsulate(skb, counts, BEFORE, &parcel);
+	return slow == SLOW_REASONS ? send_out(skb, parcel.way) : slow;
 }
 
 SECTION("classifier")
@@ -196,7 +36,7 @@ int straddle_fast(struct __sk_buff *skb)
 	struct counts *counts = bpf_map_lookup_elem(&COUNTS, &first);
 	if (!counts)
 		return TC_ACT_UNSPEC;
-	int end = encapsulate(skb, counts);
+	int end = carry(skb, counts);
 	/* What is below zero is an end of its own, with its sign changed. */
 	if (end < 0)
 		return -end;

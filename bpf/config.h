@@ -52,7 +52,5 @@ struct config {
 };
 
 const volatile struct config CONFIG;
-/* A number that nobody can foretell. */
-const volatile __u64 SEED;
 /* Bytes before the IP header: none in a tun device. */
 const volatile __u32 BEFORE;

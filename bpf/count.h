@@ -3,15 +3,20 @@
 #pragma once
 
 #include "config.h"
+#include "seed.h"
 #include "traffic.h"
 
 /* Why a packet is left to the slow path. */
 enum slow {
 #define SLOW(name) SLOW_##name,
 #include "slow.h"
+#undef SLOW
+#define SLOW(name) PAST_##name,
 #include "slow_direct.h"
 #undef SLOW
 	SLOW_REASONS,
+	/* The packet is not for the translator: nothing to count. */
+	FOREIGN,
 };
 _Static_assert(SLOW_REASONS <= SLOW_ROOM, "a counter for each reason");
 
@@ -25,7 +30,7 @@ struct counts {
 	__u64 slow[SLOW_ROOM];
 };
 
-COUNTED_BY(struct counts);
+COUNTED_BY(COUNTS, struct counts);
 
 INLINE void count_slow(struct counts *counts, __u64 reason)
 {

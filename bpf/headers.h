@@ -62,3 +62,10 @@ INLINE __u64 sum6(const __u64 *source, const __u64 *destination)
 {
 	return halves(source[0]) + halves(source[1]) + halves(destination[0]) + halves(destination[1]);
 }
+
+/* Whether it can be the address of one host on the internet (RFC 1812 section 5.3.7, RFC 3927 section 7). */
+INLINE bool legal4(__u32 address)
+{
+	__u32 first = address >> 24;
+	return first != 0 && first != 127 && first < 224 && address >> 16 != 0xa9fe;
+}

@@ -78,3 +78,9 @@ INLINE bool has_policies(struct net *net, __u32 directions)
 		found |= directions & 1 << direction ? count[direction] : 0;
 	return found != 0;
 }
+
+INLINE __u32 ip_summed(struct __sk_buff *skb)
+{
+	struct sk_buff *kernel = (struct sk_buff *)skb;
+	return BITS(kernel, ip_summed);
+}

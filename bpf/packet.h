@@ -3,6 +3,7 @@
 #pragma once
 
 #include "count.h"
+#include "host.h"
 #include "tables.h"
 
 /* What is behind the IP header. */
@@ -63,12 +64,6 @@ INLINE bool own_checksum(struct __sk_buff *skb, const struct transport *transpor
 	bpf_probe_read_kernel(&csum, 4, __builtin_preserve_access_index(&kernel->csum_start));
 	bpf_probe_read_kernel(&network, 2, __builtin_preserve_access_index(&kernel->network_header));
 	return csum.start == (__u16)(network + transport->at) && csum.offset == transport->field;
-}
-
-INLINE __u32 ip_summed(struct __sk_buff *skb)
-{
-	struct sk_buff *kernel = (struct sk_buff *)skb;
-	return BITS(kernel, ip_summed);
 }
 
 /* Reads what must be known of the transport; the reason where it is not plain. */

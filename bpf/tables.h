@@ -180,13 +180,6 @@ INLINE bool to4(const struct address6 *address, int by, __u32 *found, bool *by_p
 	return by == EITHER && CONFIG.prefixes_first && eam_to4(address, found);
 }
 
-/* Whether it can be the address of one host on the internet (RFC 1812 section 5.3.7, RFC 3927 section 7). */
-INLINE bool legal4(__u32 address)
-{
-	__u32 first = address >> 24;
-	return first != 0 && first != 127 && first < 224 && address >> 16 != 0xa9fe;
-}
-
 /* RFC 4291 section 2.5. */
 INLINE bool legal6(const struct address6 *address)
 {

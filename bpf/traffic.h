@@ -12,13 +12,13 @@ struct traffic {
 };
 
 /* The map of what a program counts. The second entry is what programs before this one have counted. */
-#define COUNTED_BY(structure)                                                                                        \
+#define COUNTED_BY(name, structure)                                                                                  \
 	struct {                                                                                                     \
 		MAP_NUMBER(type, MAP_PERCPU_ARRAY);                                                                  \
 		MAP_NUMBER(max_entries, 2);                                                                          \
 		MAP_TYPE(key, __u32);                                                                                \
 		MAP_TYPE(value, structure);                                                                          \
-	} COUNTS SECTION(".maps")
+	} name SECTION(".maps")
 
 /* Packets as a wire would see them, bytes with the headers of a super-packet once. */
 INLINE void count(struct traffic *traffic, __u32 packets, __u32 bytes)

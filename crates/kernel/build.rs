@@ -14,7 +14,8 @@ fn main() -> Result<(), String> {
     reasons("SLOW", &sources.join("slow.def"), &out)?;
     reasons("SLOW_DIRECT", &sources.join("slow_direct.def"), &out)?;
     reasons("SLOW_CARRIER", &sources.join("slow_carrier.def"), &out)?;
-    ["tun_egress", "direct_ingress", "carrier_egress", "uplink_ingress"]
+    reasons("SLOW_LENDER", &sources.join("slow_lender.def"), &out)?;
+    ["tun_egress", "direct_ingress", "carrier_egress", "uplink_ingress", "lender_ingress"]
         .iter()
         .try_for_each(|name| compile(name, &sources, &out))
 }

@@ -38,6 +38,7 @@ fn ask(programs: &dyn Fn(&Offers) -> Vec<&'static str>) -> Result<Offers, Error>
             Offers::FAST_DIRECT => fast::direct_refusal(),
             Offers::FAST_OUTWARD => fast::outward_refusal(),
             Offers::FAST_INWARD => fast::inward_refusal(),
+            Offers::FAST_LENDER => fast::lender_refusal(),
             _ => fast::refusal(),
         };
         offers.0.insert(program, refusal);

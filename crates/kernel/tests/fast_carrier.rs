@@ -5,6 +5,8 @@
 //! Needs root. `STRADDLE_PACKETS` says how many packets are made up.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+#[path = "fast/outer.rs"]
+mod outer;
 #[path = "fast/root.rs"]
 mod root;
 #[path = "fast/worlds.rs"]
@@ -22,6 +24,7 @@ use straddle_intent::object::{Client, Ends, Peers};
 use straddle_kernel::fast::Loaded;
 use straddle_wire::vnet;
 
+use outer::outer;
 use root::root;
 use worlds::{Random, World, packet, worlds};
 
@@ -63,30 +66,6 @@ fn namespace() {
     }
     for file in ["/proc/sys/net/ipv6/conf/lo/forwarding", "/proc/sys/net/ipv4/conf/lo/forwarding"] {
         std::fs::write(file, "1").unwrap();
-    }
-}
-
-/// The outer header that the kernel writes before what a raw socket of ours sends.
-fn outer(from: IpAddr, to: IpAddr, kind: Kind, class: u8, length: usize) -> Vec<u8> {
-    let (protocol, length) = (kind.protocol(), length as u16);
-    match (from, to) {
-        (IpAddr::V6(from), IpAddr::V6(to)) => {
-            let mut bytes =
-                vec![0x60 | class >> 4, class << 4, 0, 0, (length >> 8) as u8, length as u8, protocol, 64];
-            bytes.extend([from.octets(), to.octets()].concat());
-            bytes
-        }
-        (IpAddr::V4(from), IpAddr::V4(to)) => {
-            let total = (length + 20).to_be_bytes();
-            let mut bytes = vec![0x45, class, total[0], total[1], 0, 0, 0x40, 0, 64, protocol, 0, 0];
-            bytes.extend([from.octets(), to.octets()].concat());
-            let sum: u32 = bytes.chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1])).sum();
-            let folded = (sum & 0xffff) + (sum >> 16);
-            let checksum = !(((folded & 0xffff) + (folded >> 16)) as u16);
-            bytes[10..12].copy_from_slice(&checksum.to_be_bytes());
-            bytes
-        }
-        _ => unreachable!("both ends are of one version"),
     }
 }
 

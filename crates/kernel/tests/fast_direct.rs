@@ -11,6 +11,8 @@
 
 #[path = "fast/core.rs"]
 mod core;
+#[path = "fast/host.rs"]
+mod host;
 #[path = "fast/root.rs"]
 mod root;
 #[path = "fast/worlds.rs"]
@@ -18,7 +20,6 @@ mod root;
 mod worlds;
 
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::time::Duration;
 
 use straddle_intent::object::Tables;
@@ -26,6 +27,7 @@ use straddle_kernel::fast::{Loaded, Watch};
 use straddle_xlat::{State, Translator};
 
 use core::{Core, same};
+use host::{TICKS, index, ip, nft};
 use root::root;
 use worlds::{Random, World, packet, worlds};
 
@@ -38,24 +40,6 @@ const PACKETS: usize = 60_000;
 /// `TC_ACT_REDIRECT`, `TC_ACT_UNSPEC`.
 const REDIRECT: u32 = 7;
 const UNSPEC: u32 = u32::MAX;
-/// Longer than two ticks of the kernel's clock, for which it remembers.
-const TICKS: Duration = Duration::from_millis(30);
-
-fn ip(line: &str) {
-    let done = Command::new("ip").args(line.split_whitespace()).status().unwrap();
-    assert!(done.success(), "ip {line}");
-}
-
-fn nft(lines: &[&str]) {
-    let done = Command::new("nft").arg(lines.join("; ")).status().unwrap();
-    assert!(done.success(), "nft {lines:?}");
-}
-
-/// The number of a device.
-fn index(dev: &str) -> u32 {
-    let shown = Command::new("ip").args(["-o", "link", "show", "dev", dev]).output().unwrap().stdout;
-    String::from_utf8(shown).unwrap().split(':').next().unwrap().parse().unwrap()
-}
 
 /// A namespace for this thread, and the program in it.
 struct Host {

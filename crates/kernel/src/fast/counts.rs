@@ -13,9 +13,12 @@ use super::program::refused;
 include!(concat!(env!("OUT_DIR"), "/slow.rs"));
 include!(concat!(env!("OUT_DIR"), "/slow_direct.rs"));
 include!(concat!(env!("OUT_DIR"), "/slow_carrier.rs"));
+include!(concat!(env!("OUT_DIR"), "/slow_lender.rs"));
 
 /// The map's name.
 pub(super) const MAP: &str = "COUNTS";
+/// That of a lender's program for what went past the device.
+pub(super) const PAST: &str = "PAST";
 /// Its elements: what the program counts, and what those before it have counted.
 const OWN: u32 = 0;
 const FORMER: u32 = 1;
@@ -86,6 +89,21 @@ pub struct Carried {
     pub slow_outward: Vec<(&'static str, u64)>,
     /// The same of packets to be decapsulated.
     pub slow_inward: Vec<(&'static str, u64)>,
+    /// Of a lender's: what of that went past the device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direct: Option<Past>,
+}
+
+/// What a lender's program has sent past the carrier's device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Past {
+    /// What was encapsulated behind the uplink, counted as it was before.
+    pub outward: Traffic,
+    /// What was decapsulated and left by the uplink at once, counted as it was before it left.
+    pub inward: Traffic,
+    /// How often a packet went through the device instead, by reason (of [`SLOW_CARRIER`],
+    /// [`SLOW_DIRECT`] and [`SLOW_LENDER`]).
+    pub slow: Vec<(&'static str, u64)>,
 }
 
 /// What a carrier's programs have done, and what went outward and inward of each client that was asked for.
@@ -94,12 +112,23 @@ pub type Together = (Carried, Vec<[Traffic; 2]>);
 impl Carried {
     /// Adds what the program at the uplink has done.
     pub(super) fn with(self, inward: Carried) -> Carried {
+        let mut outward = self.outward;
+        outward.add(&inward.outward);
         Carried {
+            outward,
             inward: inward.inward,
             lost: self.lost + inward.lost,
+            slow_outward: self.slow_outward,
             slow_inward: inward.slow_inward,
-            ..self
+            direct: inward.direct,
         }
+    }
+
+    /// What it has done behind a lender's uplink, where that went past the device.
+    pub(super) fn past(self, raw: &Raw) -> Carried {
+        let slow = named(&[&SLOW_CARRIER[..], &SLOW_DIRECT, &SLOW_LENDER].concat(), raw);
+        let direct = Past { outward: raw.to4, inward: raw.to6, slow };
+        Carried { outward: raw.to4, lost: self.lost + raw.lost, direct: Some(direct), ..self }
     }
 
     pub(super) fn outward(raw: &Raw) -> Carried {
@@ -121,6 +150,8 @@ pub(super) fn info(program: u32) -> Option<ProgramInfo> {
 /// The counters of a program, held beyond its end.
 pub(super) struct Kept {
     all: PerCpuArray<MapData, Raw>,
+    /// A lender's of what went past the device.
+    past: Option<PerCpuArray<MapData, Raw>>,
     /// Where it knows clients.
     pub(super) clients: Option<Clients>,
 }
@@ -129,32 +160,37 @@ impl Kept {
     /// Those of a program with this number.
     pub(super) fn of(program: u32) -> Result<Kept, Error> {
         let ids = info(program).map(|info| info.map_ids()).transpose().map_err(refused)?.flatten();
-        let mut all = None;
+        let (mut all, mut past) = (None, None);
         let mut maps = Vec::new();
         for id in ids.unwrap_or_default() {
             let data = MapData::from_id(id).map_err(refused)?;
             let info = data.info().map_err(refused)?;
             match info.name_as_str() {
-                Some(MAP) if info.value_size() as usize == size_of::<Raw>() => {
-                    all = Some(Map::from_map_data(data).and_then(TryInto::try_into).map_err(refused)?);
+                Some(name @ (MAP | PAST)) if info.value_size() as usize == size_of::<Raw>() => {
+                    let map = Map::from_map_data(data).and_then(TryInto::try_into).map_err(refused)?;
+                    *(if name == MAP { &mut all } else { &mut past }) = Some(map);
                 }
                 Some(name) => maps.push((name.to_owned(), data)),
                 None => {}
             }
         }
         let all = all.ok_or_else(|| refused("its program has no counters"))?;
-        Ok(Kept { all, clients: Clients::among(maps) })
+        Ok(Kept { all, past, clients: Clients::among(maps) })
     }
 
     /// What the program has counted, and those before it in its place.
     pub(super) fn read(&self) -> Result<Raw, Error> {
         sum(&self.all)
     }
+
+    /// The same of what went past the device; none where it is no lender's.
+    pub(super) fn read_past(&self) -> Result<Option<Raw>, Error> {
+        self.past.as_ref().map(sum).transpose()
+    }
 }
 
 /// Puts the former's sum beside what the program counts itself.
-pub(super) fn inherit(map: &mut PerCpuArray<&mut MapData, Raw>, former: &Kept) -> Result<(), Error> {
-    let before = former.read()?;
+pub(super) fn inherit(map: &mut PerCpuArray<&mut MapData, Raw>, before: Raw) -> Result<(), Error> {
     let mut values: Vec<Raw> = map.get(&FORMER, 0).map_err(refused)?.iter().copied().collect();
     if let Some(first) = values.first_mut() {
         *first = before;

@@ -10,6 +10,7 @@
 mod tcx;
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use aya::maps::{Array, Map, MapData};
 use straddle_intent::object::{Ends, FastPath, Hook, Link, Tables};
@@ -76,9 +77,21 @@ impl Present {
 
 /// Asked in a network namespace of one's own: tried on a packet.
 pub(super) fn refusal() -> Option<String> {
+    let ends = Ends::example();
+    tried(&ends, Loaded::inward(&ends, 1, ""))
+        .or_else(|| Loaded::inward(&Ends::shared_example(), 1, "").err().map(|error| error.to_string()))
+}
+
+/// As [`refusal`], of a lender's program.
+pub(super) fn lender_refusal() -> Option<String> {
+    let ends = Ends::example();
+    tried(&ends, Loaded::lending(&ends, Ipv4Addr::new(192, 0, 2, 1), 1, ""))
+}
+
+/// Whether a program can take an outer header off.
+fn tried(ends: &Ends, loaded: Result<Loaded, Error>) -> Option<String> {
     // Which packet does not matter to a kernel that can.
     let inner = [&[0x45, 0, 0, 20, 0, 0, 0, 0, 64, 59][..], &[0; 10]].concat();
-    let ends = Ends::example();
     let constants = ends.constants();
     let addresses = [constants.get(16..32), constants.get(..16)].into_iter().flatten().flatten().copied();
     let frame: Vec<u8> = [0; 12]
@@ -87,14 +100,11 @@ pub(super) fn refusal() -> Option<String> {
         .chain(addresses)
         .chain(inner)
         .collect();
-    let tried =
-        Loaded::inward(&ends, 1, "").and_then(|loaded| loaded.test(&frame, &mut [0; 256]).map(|end| end.0));
-    match tried {
-        Err(error) => return Some(error.to_string()),
-        Ok(REDIRECT) => {}
-        Ok(_) => return Some("its programs can't take an outer header off (bpf_skb_adjust_room)".into()),
+    match loaded.and_then(|loaded| loaded.test(&frame, &mut [0; 256]).map(|end| end.0)) {
+        Err(error) => Some(error.to_string()),
+        Ok(REDIRECT) => None,
+        Ok(_) => Some("its programs can't take an outer header off (bpf_skb_adjust_room)".into()),
     }
-    Loaded::inward(&Ends::shared_example(), 1, "").err().map(|error| error.to_string())
 }
 
 /// As [`refusal`], of programs that go past a translator's device.

@@ -1,6 +1,6 @@
 //! The fast path: a program at the egress hook of a translator's or carrier's tun device (`bpf/tun_egress.c`,
-//! `bpf/carrier_egress.c`), and behind uplinks one more: for a carrier (`bpf/uplink_ingress.c`), and past a translator's
-//! device (`bpf/direct_ingress.c`).
+//! `bpf/carrier_egress.c`), and behind uplinks one more: for a carrier (`bpf/uplink_ingress.c`), past a lender's
+//! device (`bpf/lender_ingress.c`), and past a translator's (`bpf/direct_ingress.c`).
 //!
 //! The first hangs on the device by a filter of a `clsact` qdisc and is pinned nowhere: it lives as long as the
 //! device does, whoever serves that, and goes with it. The filter's name is the mark, and tells what the program
@@ -15,7 +15,7 @@ mod perfect;
 mod program;
 mod watch;
 
-pub use counts::{Carried, Counts, SLOW, SLOW_CARRIER, SLOW_DIRECT, Together, Traffic};
+pub use counts::{Carried, Counts, Past, SLOW, SLOW_CARRIER, SLOW_DIRECT, SLOW_LENDER, Together, Traffic};
 #[doc(hidden)]
 pub use program::Loaded;
 pub use watch::Watch;
@@ -61,6 +61,12 @@ pub fn direct_refusal() -> Option<String> {
     ingress::direct_refusal()
 }
 
+/// Why this kernel takes no program for a lender; `None` when it does.
+#[must_use]
+pub fn lender_refusal() -> Option<String> {
+    ingress::lender_refusal()
+}
+
 /// Why this kernel has no tcx hook; `None` when it has.
 #[must_use]
 pub(crate) fn tcx_refusal() -> Option<String> {
@@ -97,6 +103,11 @@ pub(crate) fn put(socket: &mut Socket, wanted: &FastPath, names: &Names) -> Resu
         Task::Encapsulate(ends) => Loaded::outward(ends, 0)?,
         Task::Decapsulate(ends) => {
             return ingress::put(socket, wanted, name, names, |into, mark| Loaded::inward(ends, into, mark));
+        }
+        Task::Lend(ends, address) => {
+            return ingress::put(socket, wanted, name, names, |into, mark| {
+                Loaded::lending(ends, *address, into, mark)
+            });
         }
         Task::Direct(tables) => {
             return ingress::put(socket, wanted, name, names, |into, mark| {
@@ -178,7 +189,10 @@ pub(crate) fn carried(
     }
     let [outward, inward] = both.each_ref().map(Option::as_ref);
     let outward_all = outward.map(Kept::read).transpose()?.map(|raw| Carried::outward(&raw));
-    let inward_all = inward.map(Kept::read).transpose()?.map(|raw| Carried::inward(&raw));
+    let mut inward_all = inward.map(Kept::read).transpose()?.map(|raw| Carried::inward(&raw));
+    if let Some(past) = inward.map(Kept::read_past).transpose()?.flatten() {
+        inward_all = inward_all.map(|inward| inward.past(&past));
+    }
     let known = [outward, inward].map(|kept| kept.and_then(|kept| kept.clients.as_ref()));
     let [out, back] = known.map(|known| known.map_or_else(|| Ok(BTreeMap::new()), Clients::read));
     let (out, back) = (out?, back?);

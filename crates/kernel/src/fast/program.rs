@@ -1,6 +1,7 @@
 //! The program as the kernel has it.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ static DIRECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/di
 static OUTWARD: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/carrier_egress.o"));
 /// Compiled from `bpf/uplink_ingress.c`.
 static INWARD: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/uplink_ingress.o"));
+/// Compiled from `bpf/lender_ingress.c`.
+static LENDER: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lender_ingress.o"));
 /// Each program's name, and the names of what they are told.
 const PROGRAM: &str = "straddle_fast";
 const CONSTANTS: &str = "CONFIG";
@@ -34,6 +37,7 @@ const EAM6: &str = "EAM6";
 const CARRIER: &str = "CARRIER";
 const INTO: &str = "INTO";
 const PEERS: &str = "PEERS";
+const LENT: &str = "LENT";
 /// Bytes of an Ethernet header.
 const ETHERNET: u32 = 14;
 /// The map that the mark of a program behind an uplink stands in, and its size in bytes.
@@ -80,7 +84,7 @@ impl Loaded {
     ) -> Result<Loaded, Error> {
         let [eam4, eam6] =
             [Table::new(tables.eam4.iter().copied())?, Table::new(tables.eam6.iter().copied())?];
-        let seed = RandomState::new().build_hasher().finish();
+        let seed = seed();
         // What it borrows from here on lives shorter than what it borrows already.
         let mut loader: EbpfLoader<'_> = loader;
         loader.override_global(CONSTANTS, tables.constants.as_slice(), true);
@@ -109,12 +113,35 @@ impl Loaded {
     /// # Errors
     /// As [`Loaded::new`].
     pub fn inward(ends: &Ends, into: u32, mark: &str) -> Result<Loaded, Error> {
-        let constants = ends.constants();
+        Loaded::behind(EbpfLoader::new(), INWARD, ends, (into, mark))
+    }
+
+    /// Loads the program that does both behind a lender's uplink, past the device with this number, for packets from and
+    /// to `address`. `mark` is what it is told by.
+    ///
+    /// # Errors
+    /// As [`Loaded::new`].
+    pub fn lending(ends: &Ends, address: Ipv4Addr, into: u32, mark: &str) -> Result<Loaded, Error> {
+        let (lent, seed) = (u32::from_ne_bytes(address.octets()), seed());
         let mut loader = EbpfLoader::new();
+        loader.override_global(LENT, &lent, true).override_global(SEED, &seed, true);
+        Loaded::behind(loader, LENDER, ends, (into, mark))
+    }
+
+    /// A carrier's program behind an uplink.
+    fn behind(
+        loader: EbpfLoader<'_>,
+        object: &[u8],
+        ends: &Ends,
+        (into, mark): (u32, &str),
+    ) -> Result<Loaded, Error> {
+        let constants = ends.constants();
+        // What it borrows from here on lives shorter than what it borrows already.
+        let mut loader: EbpfLoader<'_> = loader;
         loader.override_global(CARRIER, constants.as_slice(), true).override_global(INTO, &into, true);
         let count = ends.clients().len() as u32;
         loader.map_max_entries(PEERS, count.max(1));
-        let mut ebpf = clients::load(&mut loader, INWARD, ends)?;
+        let mut ebpf = clients::load(&mut loader, object, ends)?;
         let peers = ebpf.map_mut(PEERS).ok_or_else(|| refused("the clients' addresses are missing"))?;
         let mut peers: HashMap<&mut MapData, u32, u32> = peers.try_into().map_err(refused)?;
         ends.peers().try_for_each(|remote| peers.insert(remote, 0, 0)).map_err(refused)?;
@@ -214,10 +241,29 @@ impl Loaded {
         self.classifier()?.fd().map(|fd| fd.as_fd()).map_err(refused)
     }
 
+    /// What a carrier's behind an uplink has counted.
+    ///
+    /// # Errors
+    /// When the kernel can't be asked.
+    pub fn carried(&self) -> Result<super::Carried, Error> {
+        let sum = |name| {
+            let map = self.ebpf.map(name).map(TryInto::try_into).transpose().map_err(refused)?;
+            map.map(|map| counts::sum(&map)).transpose()
+        };
+        let inward = sum(counts::MAP)?.map(|raw| super::Carried::inward(&raw)).unwrap_or_default();
+        Ok(match sum(counts::PAST)? {
+            Some(past) => inward.past(&past),
+            None => inward,
+        })
+    }
+
     /// Takes over what the program in whose place this one stands has counted.
     pub(super) fn inherit(&mut self, former: &Kept) -> Result<(), Error> {
         let map = self.ebpf.map_mut(counts::MAP).ok_or_else(|| refused("the counters are missing"))?;
-        counts::inherit(&mut map.try_into().map_err(refused)?, former)?;
+        counts::inherit(&mut map.try_into().map_err(refused)?, former.read()?)?;
+        if let (Some(map), Some(past)) = (self.ebpf.map_mut(counts::PAST), former.read_past()?) {
+            counts::inherit(&mut map.try_into().map_err(refused)?, past)?;
+        }
         let clients = former.clients.as_ref();
         clients.map_or(Ok(()), |former| clients::inherit(&mut self.ebpf, &self.clients, former))
     }
@@ -233,6 +279,11 @@ impl Loaded {
     }
 }
 
+/// A number that nobody can foretell.
+fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
 /// Which program does this, of all that were ever compiled.
 pub(super) fn digest(task: &Task) -> String {
     digest_of(match task {
@@ -240,12 +291,13 @@ pub(super) fn digest(task: &Task) -> String {
         Task::Direct(_) => DIRECT,
         Task::Encapsulate(_) => OUTWARD,
         Task::Decapsulate(_) => INWARD,
+        Task::Lend(..) => LENDER,
     })
 }
 
 /// Whether a program with this digest is one of this build.
 pub(super) fn is_own(digest: &str) -> bool {
-    [OBJECT, DIRECT, OUTWARD, INWARD].iter().any(|object| digest_of(object) == digest)
+    [OBJECT, DIRECT, OUTWARD, INWARD, LENDER].iter().any(|object| digest_of(object) == digest)
 }
 
 /// An error of the loader with its causes; of a verifier's log, the end.

@@ -1,0 +1,25 @@
+//! The namespace that a program is asked in.
+
+use std::process::Command;
+use std::time::Duration;
+
+/// Longer than two ticks of the kernel's clock, for which programs remember.
+pub(crate) const TICKS: Duration = Duration::from_millis(30);
+
+/// Has ip(8) do that.
+pub(crate) fn ip(line: &str) {
+    let done = Command::new("ip").args(line.split_whitespace()).status().unwrap();
+    assert!(done.success(), "ip {line}");
+}
+
+/// Has nft(8) do these, in one go.
+pub(crate) fn nft(lines: &[&str]) {
+    let done = Command::new("nft").arg(lines.join("; ")).status().unwrap();
+    assert!(done.success(), "nft {lines:?}");
+}
+
+/// The number of a device.
+pub(crate) fn index(dev: &str) -> u32 {
+    let shown = Command::new("ip").args(["-o", "link", "show", "dev", dev]).output().unwrap().stdout;
+    String::from_utf8(shown).unwrap().split(':').next().unwrap().parse().unwrap()
+}
