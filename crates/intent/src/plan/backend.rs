@@ -44,6 +44,8 @@ impl Offers {
     pub const FAST_OUTWARD: &'static str = "fast-outward";
     /// The word for one that decapsulates.
     pub const FAST_INWARD: &'static str = "fast-inward";
+    /// The word for a lender's program, which does both past the carrier's device.
+    pub const FAST_LENDER: &'static str = "fast-lender";
     /// The word for the hook that programs behind somebody else's device have to themselves.
     pub const TCX: &'static str = "tcx";
 

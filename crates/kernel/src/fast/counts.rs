@@ -86,6 +86,20 @@ pub struct Carried {
     pub slow_outward: Vec<(&'static str, u64)>,
     /// The same of packets to be decapsulated.
     pub slow_inward: Vec<(&'static str, u64)>,
+    /// Of a lender's: what of that went past the device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direct: Option<Past>,
+}
+
+/// What a lender's program has sent past the carrier's device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Past {
+    /// What was encapsulated behind the uplink, counted as it was before.
+    pub outward: Traffic,
+    /// What was decapsulated and left by the uplink at once, counted as it was before it left.
+    pub inward: Traffic,
+    /// How often a packet went through the device instead, by reason (of [`SLOW_CARRIER`] and [`SLOW_DIRECT`]).
+    pub slow: Vec<(&'static str, u64)>,
 }
 
 /// What a carrier's programs have done, and what went outward and inward of each client that was asked for.

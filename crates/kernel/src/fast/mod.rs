@@ -15,7 +15,7 @@ mod perfect;
 mod program;
 mod watch;
 
-pub use counts::{Carried, Counts, SLOW, SLOW_CARRIER, SLOW_DIRECT, Together, Traffic};
+pub use counts::{Carried, Counts, Past, SLOW, SLOW_CARRIER, SLOW_DIRECT, Together, Traffic};
 #[doc(hidden)]
 pub use program::Loaded;
 pub use watch::Watch;

@@ -3,6 +3,7 @@ mod ends;
 mod tables;
 
 use std::hash::{Hash, Hasher};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,8 @@ pub enum Task {
     Encapsulate(Ends),
     /// Takes them off, behind an uplink.
     Decapsulate(Ends),
+    /// Takes them off and adds them behind a lender's uplink, and sends what came out: packets from and to this address.
+    Lend(Ends, Ipv4Addr),
 }
 
 impl FastPath {
@@ -78,6 +81,12 @@ impl FastPath {
     #[must_use]
     pub fn inward(uplink: &str, hook: Hook, ends: &Ends) -> FastPath {
         FastPath::of(uplink, hook, Task::Decapsulate(ends.clone()))
+    }
+
+    /// What carries so behind a lender's `uplink`, past the carrier's device that `hook` names.
+    #[must_use]
+    pub fn lending(uplink: &str, hook: Hook, ends: &Ends, address: Ipv4Addr) -> FastPath {
+        FastPath::of(uplink, hook, Task::Lend(ends.clone(), address))
     }
 
     fn of(dev: &str, hook: Hook, task: Task) -> FastPath {
