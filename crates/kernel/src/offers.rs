@@ -37,7 +37,7 @@ fn ask(programs: &dyn Fn(&Offers) -> Vec<&'static str>) -> Result<Offers, Error>
         let refusal = match program {
             Offers::FAST_DIRECT => fast::direct_refusal(),
             Offers::FAST_OUTWARD => fast::outward_refusal(),
-            Offers::FAST_INWARD => fast::inward_refusal(),
+            Offers::FAST_INWARD | Offers::FAST_LENDER => fast::inward_refusal(),
             _ => fast::refusal(),
         };
         offers.0.insert(program, refusal);

@@ -35,6 +35,21 @@ pub enum Make {
     Tun,
 }
 
+/// A carrier that ends on a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ending {
+    /// Its format on the wire.
+    pub(crate) kind: Kind,
+    /// Whether the host lends by it, and packets shall go past its device.
+    pub(crate) direct: bool,
+}
+
+impl From<Kind> for Ending {
+    fn from(kind: Kind) -> Ending {
+        Ending { kind, direct: false }
+    }
+}
+
 impl Offers {
     /// The word for a translator's program.
     pub const FAST_PATH: &'static str = "fast-path";
@@ -62,6 +77,12 @@ impl Offers {
         }
     }
 
+    /// Why the kernel does not send a lender's packets past the carrier's device; none when it does.
+    pub fn past_refusal(&self) -> Option<String> {
+        let needed = [Offers::FAST_OUTWARD, Offers::FAST_INWARD, Offers::FAST_LENDER];
+        needed.into_iter().find_map(|program| self.fast_refusal(program))
+    }
+
     /// Where a program stands behind somebody else's device that serves this one of ours.
     pub fn ingress(&self, into: &str) -> Hook {
         let has_tcx = self.0.get(Offers::TCX).is_some_and(Option::is_none);
@@ -84,12 +105,16 @@ impl Offers {
 }
 
 impl Backend {
-    pub(crate) fn choose(model: &Model, host: &str, kind: Kind, offers: &Offers) -> Backend {
+    pub(crate) fn choose(model: &Model, host: &str, ending: Ending, offers: &Offers) -> Backend {
+        let kind = ending.kind;
         let choice =
             model.hosts.iter().find(|known| known.name == host).and_then(|host| host.backend.as_ref());
         match (choice.map_or(BackendChoice::Auto, |choice| choice.value), offers.refusal(kind)) {
             (BackendChoice::Tun, _) => Backend { make: Make::Tun, why: "as the file says".into() },
             (BackendChoice::Kernel, _) => Backend { make: Make::Kernel, why: "as the file says".into() },
+            (BackendChoice::Auto, None) if ending.direct && offers.past_refusal().is_none() => {
+                Backend { make: Make::Tun, why: "`direct` goes past a tun device".into() }
+            }
             (BackendChoice::Auto, None) => {
                 Backend { make: Make::Kernel, why: format!("this kernel has {}", kind_word(kind)) }
             }

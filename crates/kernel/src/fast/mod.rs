@@ -95,7 +95,7 @@ pub(crate) fn put(socket: &mut Socket, wanted: &FastPath, names: &Names) -> Resu
     let loaded = match task {
         Task::Translate(tables) => Loaded::new(tables, 0)?,
         Task::Encapsulate(ends) => Loaded::outward(ends, 0)?,
-        Task::Decapsulate(ends) => {
+        Task::Decapsulate(ends) | Task::Lend(ends, _) => {
             return ingress::put(socket, wanted, name, names, |into, mark| Loaded::inward(ends, into, mark));
         }
         Task::Direct(tables) => {

@@ -239,7 +239,7 @@ pub(super) fn digest(task: &Task) -> String {
         Task::Translate(_) => OBJECT,
         Task::Direct(_) => DIRECT,
         Task::Encapsulate(_) => OUTWARD,
-        Task::Decapsulate(_) => INWARD,
+        Task::Decapsulate(_) | Task::Lend(..) => INWARD,
     })
 }
 

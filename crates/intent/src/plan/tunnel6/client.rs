@@ -43,7 +43,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, tunnel: &Tunnel6, number: u32,
     };
     let ends = (end(&tunnel.client, local), end(&tunnel.server, remote));
     let kind = straddle_encap::Kind::Sit;
-    let carrier = carrier::between(model, (&tunnel.device, kind), &ends.0, &ends.1, facts);
+    let carrier = carrier::between(model, (&tunnel.device, kind.into()), &ends.0, &ends.1, facts);
     let carrier = Carrier { inner6: Some(tunnel.client6()), ..carrier };
     plan.remarks.extend(super::absent(carrier.local, facts));
     plan.wanted.push(object(Object::Filter(filter(tunnel, &carrier, facts))));
