@@ -72,7 +72,7 @@ mod tests {
     use straddle_xlat::Config;
 
     use crate::object::{Ends, Filter, Hook};
-    use crate::plan::{Bridge, Routes};
+    use crate::plan::{Bridge, Facts, Offers, Routes, plan};
 
     use super::*;
 
@@ -139,19 +139,53 @@ mod tests {
         check(&[&inwards, &elsewhere, &outwards], Some(1));
     }
 
+    /// A host that lends twice, publishes and translates: its rules stand in one chain. What it lends goes
+    /// directly, and a translator's packets meet the lender's rules.
     #[test]
-    fn a_translators_packets_meet_a_lenders_rules() {
-        let address = [192, 0, 2, 158].into();
-        let rule = |matches: Vec<Match>| FilterRule {
-            bridge: "other".into(),
-            chain: Chain::Forward,
-            matches,
-            verdict: Verdict::Accept,
-        };
-        let plan = told(borrow::lent("st-lent", "eth0", address).map(rule).to_vec());
-        let translating = FastPath::direct("eth0", Hook::Tcx("st-dc".into()), &Config::default());
-        let lending = FastPath::lending("eth0", Hook::Tcx("st-lent".into()), &Ends::example(), address);
-        assert_eq!(plan.chains_passed(&translating), None);
-        assert_eq!(plan.chains_passed(&lending), Some(1));
+    fn a_plans_rules_let_a_lenders_packets_pass() {
+        let text = r#"
+            [host.gate]
+            uplink = "eth0"
+            ipv4 = ["192.0.2.157/24", "192.0.2.158/24", "192.0.2.159/24"]
+            gateway4 = "192.0.2.1"
+            ipv6 = "2001:db8:aefc::2"
+            [host.home]
+            uplink = "eth0"
+            ipv6 = "2001:db8:eec0::2"
+            [[siit]]
+            name = "dc"
+            host = "gate"
+            pool6 = "2001:db8:64::/96"
+            direct = "eth0"
+            [[borrow]]
+            address = "192.0.2.158"
+            from = "gate"
+            to = "home"
+            direct = true
+            [[borrow]]
+            address = "192.0.2.159"
+            from = "gate"
+            to = "home"
+            key = 2
+            direct = true
+            [[publish]]
+            address = "192.0.2.157"
+            from = "gate"
+            to = "home"
+            target = "192.168.1.210"
+            ports = "tcp/443"
+            "#;
+        let model = crate::model::read(text).unwrap();
+        let words = [Offers::FAST_PATH, Offers::FAST_DIRECT, Offers::FAST_OUTWARD, Offers::FAST_INWARD];
+        let offers =
+            Offers(words.into_iter().chain([Offers::FAST_LENDER]).map(|word| (word, None)).collect());
+        let (live, memory, endpoints) = Default::default();
+        let facts = Facts { live: &live, memory: &memory, offers: &offers, seed: 0, endpoints: &endpoints };
+        let plan = plan(&model, "gate", &facts);
+        let rules: Vec<_> = plan.forward().map(|rule| (rule.bridge.as_str(), rule.verdict)).collect();
+        assert!(rules.iter().filter(|(_, verdict)| *verdict == Verdict::Drop).count() > 4, "{rules:?}");
+        let told: Vec<_> =
+            plan.direct().map(|program| (program.serves(), plan.chains_passed(program))).collect();
+        assert_eq!(told, [("st-c000029e", Some(1)), ("st-c000029f", Some(1)), ("st-dc", None)]);
     }
 }
