@@ -45,6 +45,7 @@ pub(crate) fn status(status: &Status) -> String {
                 let by_us = counted.as_ref();
                 out += &by_us.map(|counted| counters(counted, carrier.mtu.value)).unwrap_or_default();
                 out += &fast::carried(carrier, status.carried(bridge), by_us);
+                out += &fast::lent(carrier, status.carried(bridge));
             }
             (Via::Translator(translator), counted) => {
                 out += &fast::status(translator, status.fast(bridge), counted.as_ref());
