@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use straddle_intent::plan::{Carrier, Direct, Translator};
-use straddle_kernel::fast::{Carried, Counts, SLOW, SLOW_CARRIER, SLOW_DIRECT, Traffic};
+use straddle_kernel::fast::{Carried, Counts, Past, SLOW, SLOW_CARRIER, SLOW_DIRECT, Traffic};
 
 use super::folded;
 use super::status::bytes;
@@ -76,10 +76,10 @@ pub(super) fn direct(translator: &Translator, counted: &[(&str, &Counts)]) -> St
 }
 
 /// The same at a lender.
-pub(super) fn lent(ends: &Carrier, fast: Option<&Carried>) -> String {
-    let Some(path) = past(ends.direct.as_ref()) else { return String::new() };
+pub(super) fn lent(direct: Option<&Direct>, counted: Option<&Past>) -> String {
+    let Some(path) = past(direct) else { return String::new() };
     let mut out = folded("  direct:", 4, &path);
-    let Some(counted) = fast.and_then(|fast| fast.direct.as_ref()) else { return out };
+    let Some(counted) = counted else { return out };
     for (way, Traffic { packets, bytes, .. }) in [("out", counted.outward), ("in", counted.inward)] {
         out += &folded("  ", 4, &traffic(&format!("{way}: direct"), packets, bytes));
     }
@@ -139,4 +139,29 @@ pub(super) fn carried(ends: &Carrier, fast: Option<&Carried>, slow: Option<&Valu
 
 fn traffic(word: &str, packets: u64, count: u64) -> String {
     format!("{word} {packets} packets, {}", bytes(count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lenders_reasons_are_those_of_carriers_and_of_what_goes_past() {
+        let direct = Direct { devices: vec!["eth0".into()], slow: None };
+        let traffic = |packets| Traffic { packets, bytes: 100 * packets, passes: packets };
+        let slow = vec![("syn", 1), ("too-big", 2)];
+        let counted = Past { outward: traffic(7), inward: traffic(9), slow };
+        let expected = "  direct: plain packets that come in by eth0 go out at once while `straddle run`\n    \
+                        watches\n  \
+                        out: direct 7 packets, 700 B\n  \
+                        in: direct 9 packets, 900 B\n  \
+                        through the device for syn 1: It begins a TCP connection: rules that look at\n    \
+                        such packets see all of them.\n  \
+                        through the device for too-big 2: The packet did not fit into the tunnel or\n    \
+                        its path.\n";
+        assert_eq!(lent(Some(&direct), Some(&counted)), expected);
+        assert_eq!(lent(None, Some(&counted)), "");
+        let refused = Direct { slow: Some("no tcx".into()), ..direct };
+        assert_eq!(lent(Some(&refused), None), "  direct: none: no tcx\n");
+    }
 }
