@@ -45,7 +45,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, borrow: &Borrow, index: usize,
 
 fn bridge(borrow: &Borrow, part: &str, carrier: Carrier) -> Bridge {
     let part = format!("{part} over {}", kind_word(borrow.kind));
-    Bridge { name: borrow.name.clone(), recipe: "borrow", part, via: Via::Carrier(carrier) }
+    Bridge { name: borrow.name.clone(), recipe: "borrow", part, via: Via::Carrier(Box::new(carrier)) }
 }
 
 fn lend(wanted: &mut Vec<Wanted>, borrow: &Borrow, table: u32, ending: &Carrier, facts: &Facts<'_>) {

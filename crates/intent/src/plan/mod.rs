@@ -131,7 +131,7 @@ pub struct Bridge {
 #[serde(rename_all = "kebab-case")]
 pub enum Via {
     /// A carrier that ends here.
-    Carrier(Carrier),
+    Carrier(Box<Carrier>),
     /// A translator.
     Translator(Box<Translator>),
     /// Sockets of a relay.

@@ -62,7 +62,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, publish: &Publish, index: usiz
     } else {
         home::add(plan, &here);
     }
-    plan.bridges.push(bridge(publish, outside, Via::Carrier(carrier)));
+    plan.bridges.push(bridge(publish, outside, Via::Carrier(Box::new(carrier))));
 }
 
 /// Where the carrier ends; none as long as that can't be known.

@@ -54,7 +54,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, tunnel: &Tunnel6, number: u32,
     if let Some((lan, net)) = tunnel.lan.as_ref().zip(tunnel.lan_network()) {
         living(plan, (tunnel, &carrier), (lan, net), facts);
     }
-    plan.bridges.push(bridge(tunnel, part, Via::Carrier(carrier)));
+    plan.bridges.push(bridge(tunnel, part, Via::Carrier(Box::new(carrier))));
 }
 
 /// A default route behind the host's own, and before all others what is sent from the client's addresses

@@ -49,7 +49,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, served: &[&Tunnel6], facts: &F
                 let mtu = mtu(&tunnel.server, &tunnel.client, facts);
                 let carrier = self::carrier(tunnel, &backend, (local, remote), mtu);
                 let carrier = Carrier { slow: slow.clone(), ..carrier };
-                bridges.push(bridge(tunnel, part(tunnel), Via::Carrier(carrier.clone())));
+                bridges.push(bridge(tunnel, part(tunnel), Via::Carrier(Box::new(carrier.clone()))));
                 clients.push(Client { tunnel, carrier });
             }
             None => bridges.push(awaited(&mut plan.wanted, tunnel, &backend, other)),
