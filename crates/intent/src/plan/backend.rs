@@ -137,3 +137,64 @@ impl Backend {
         Link { name: name.into(), kind, mtu, up: true, bridge: Some(bridge.into()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A host that lends by ip6gre, with these lines in its section and in that of the bridge.
+    fn model(host: &str, bridge: &str) -> Model {
+        let text = format!(
+            r#"
+            [host.lender]
+            uplink = "eth0"
+            ipv4 = "192.0.2.158/24"
+            gateway4 = "192.0.2.1"
+            ipv6 = "2001:db8:aefc::2"
+            {host}
+            [host.borrower]
+            uplink = "eth0"
+            ipv6 = "2001:db8:eec0::2"
+            [[borrow]]
+            address = "192.0.2.158"
+            from = "lender"
+            to = "borrower"
+            {bridge}
+            "#
+        );
+        crate::model::read(&text).unwrap()
+    }
+
+    const PROGRAMS: [&str; 3] = [Offers::FAST_OUTWARD, Offers::FAST_INWARD, Offers::FAST_LENDER];
+
+    #[test]
+    fn a_lenders_device_is_tun_where_packets_go_past_it() {
+        let check = |host: &str, direct: bool, lacks: &[&str], expected: Make| {
+            let model = model(host, "direct = true");
+            let one = |word| (word, lacks.contains(&word).then(|| "none".to_string()));
+            let offers = Offers(PROGRAMS.into_iter().chain(["ip6gre"]).map(one).collect());
+            let ending = Ending { kind: Kind::Ip6gre { key: None }, direct };
+            let chosen = Backend::choose(&model, "lender", ending, &offers);
+            assert_eq!(chosen.make, expected, "{host}, {direct}, without {lacks:?}: {}", chosen.why);
+        };
+        check("", true, &[], Make::Tun);
+        check("", false, &[], Make::Kernel);
+        for program in PROGRAMS {
+            check("", true, &[program], Make::Kernel);
+            check("", true, &[program, "ip6gre"], Make::Tun);
+        }
+        check("carrier-backend = \"tun\"", true, &PROGRAMS, Make::Tun);
+    }
+
+    #[test]
+    fn the_kernel_is_asked_for_what_decides() {
+        let check = |bridge: &str, refusal: Option<&str>, expected: &[&str]| {
+            let offers = Offers([("ip6gre", refusal.map(str::to_string))].into());
+            assert_eq!(crate::site::programs(&model("", bridge), &offers), expected, "{bridge}, {refusal:?}");
+        };
+        check("direct = true", None, &PROGRAMS);
+        check("direct = true", Some("none"), &PROGRAMS);
+        check("direct = false", None, &[]);
+        check("direct = false", Some("none"), &[Offers::FAST_OUTWARD, Offers::FAST_INWARD]);
+    }
+}
