@@ -7,7 +7,7 @@ use crate::cli::{Cli, EXIT_CODES, Exit};
 use crate::complaint::Complaint;
 
 use super::Ended;
-use super::choices::{BROKER, CHOICES, RELAY};
+use super::choices::{BROKER, CHOICES, LENDER, RELAY};
 use super::translate::Unread;
 
 /// Prints the manual page: from the definition of the command line, the reasons of drops, and what a
@@ -42,6 +42,10 @@ fn page(out: &mut dyn Write) -> io::Result<()> {
     reasons(out)?;
     writeln!(out, ".SH \"WHAT A TRANSLATOR CHOOSES\"\nWhere the RFCs leave a choice, or another was made.")?;
     for (what, words) in CHOICES {
+        writeln!(out, ".TP\n\\fB{what}\\fR\n{words}")?;
+    }
+    writeln!(out, ".SH \"WHAT A LENDER CHOOSES\"\nA key of \\fB[[borrow]]\\fR, and what it decides.")?;
+    for (what, words) in LENDER {
         writeln!(out, ".TP\n\\fB{what}\\fR\n{words}")?;
     }
     writeln!(out, ".SH \"WHAT A RELAY CHOOSES\"\nThe keys of \\fB[[relay]]\\fR, and what they decide.")?;
@@ -87,13 +91,17 @@ fn reasons(out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(
         out,
-        ".SS \"By what goes past a translator's device\"\nThese are not dropped, but go through the device; so do those \
-         that a translator's fast path leaves alone."
+        ".SS \"By what goes past a device\"\nThese are not dropped, but go through the device of the translator or of the \
+         lender's carrier; so do those that its fast path leaves alone."
     )?;
     for (name, sentence) in straddle_kernel::fast::SLOW_DIRECT {
         writeln!(out, ".TP\n\\fB{name}\\fR\n{sentence}")?;
     }
-    writeln!(out, ".SS \"By a carrier's fast path\"\nThese are not dropped, but left to the slow path.")?;
+    writeln!(
+        out,
+        ".SS \"By a carrier's fast path\"\nThese are not dropped, but left to the slow path; and so is everything where \
+         there are IPsec policies (ipsec)."
+    )?;
     for (name, sentence) in straddle_kernel::fast::SLOW_CARRIER {
         writeln!(out, ".TP\n\\fB{name}\\fR\n{sentence}")?;
     }

@@ -1,7 +1,9 @@
-//! Being relied upon: programs that go past a translator's device do so only while somebody watches the host.
+//! Being relied upon: programs that go past a device of ours do so only while somebody watches the host.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use straddle_intent::object::FastPath;
 use straddle_intent::plan::Plan;
 use straddle_kernel::Live;
 
@@ -12,17 +14,20 @@ const LASTS: Duration = Duration::from_secs(90);
 
 /// The host is as the plan wants it: for a while programs may rely upon that.
 pub(super) fn vouch(kernel: &mut Live, plan: &Plan) -> Result<(), Complaint> {
-    say(kernel, plan, plan.chains_passed(), LASTS)
+    let mut groups: BTreeMap<Option<u32>, Vec<&FastPath>> = BTreeMap::new();
+    for program in plan.direct() {
+        groups.entry(plan.chains_passed(program)).or_default().push(program);
+    }
+    for (chains, programs) in groups {
+        kernel.watched(programs.into_iter(), chains, LASTS)?;
+    }
+    Ok(())
 }
 
 /// It may not be so any more: all packets take the way through the device.
 pub(super) fn withdraw(kernel: &mut Live, plan: &Plan) -> Result<(), Complaint> {
-    say(kernel, plan, None, Duration::ZERO)
-}
-
-fn say(kernel: &mut Live, plan: &Plan, chains: Option<u32>, lasts: Duration) -> Result<(), Complaint> {
     if plan.direct().next().is_none() {
         return Ok(());
     }
-    Ok(kernel.watched(plan.direct(), chains, lasts)?)
+    Ok(kernel.watched(plan.direct(), None, Duration::ZERO)?)
 }

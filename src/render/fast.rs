@@ -1,8 +1,8 @@
 //! The fast path in words.
 
 use serde_json::Value;
-use straddle_intent::plan::{Carrier, Translator};
-use straddle_kernel::fast::{Carried, Counts, SLOW, SLOW_CARRIER, SLOW_DIRECT, Traffic};
+use straddle_intent::plan::{Carrier, Direct, Translator};
+use straddle_kernel::fast::{Carried, Counts, Past, SLOW, SLOW_CARRIER, SLOW_DIRECT, Traffic};
 
 use super::folded;
 use super::status::bytes;
@@ -43,8 +43,8 @@ pub(super) fn status(translator: &Translator, fast: Option<&Counts>, slow: Optio
 }
 
 /// Where packets go past the device, in one sentence; none where the file does not say so.
-pub(super) fn past(translator: &Translator) -> Option<String> {
-    let direct = translator.direct.as_ref()?;
+pub(super) fn past(direct: Option<&Direct>) -> Option<String> {
+    let direct = direct?;
     let devices = direct.devices.join(", ");
     Some(match &direct.slow {
         None => {
@@ -56,7 +56,8 @@ pub(super) fn past(translator: &Translator) -> Option<String> {
 
 /// What went past the device, and why other packets did not.
 pub(super) fn direct(translator: &Translator, counted: &[(&str, &Counts)]) -> String {
-    let mut out = past(translator).map(|path| folded("  direct:", 4, &path)).unwrap_or_default();
+    let path = past(translator.direct.as_ref());
+    let mut out = path.map(|path| folded("  direct:", 4, &path)).unwrap_or_default();
     for (device, counts) in counted {
         for (words, Traffic { packets, bytes, .. }) in [("IPv6", counts.to6), ("IPv4", counts.to4)] {
             out += &folded("  ", 4, &traffic(&format!("from {device} to {words}: direct"), packets, bytes));
@@ -72,6 +73,27 @@ pub(super) fn direct(translator: &Translator, counted: &[(&str, &Counts)]) -> St
         }
     }
     out
+}
+
+/// The same at a lender.
+pub(super) fn lent(direct: Option<&Direct>, counted: Option<&Past>) -> String {
+    let Some(path) = past(direct) else { return String::new() };
+    let mut out = folded("  direct:", 4, &path);
+    let Some(counted) = counted else { return out };
+    for (way, Traffic { packets, bytes, .. }) in [("out", counted.outward), ("in", counted.inward)] {
+        out += &folded("  ", 4, &traffic(&format!("{way}: direct"), packets, bytes));
+    }
+    for (name, count) in &counted.slow {
+        let line = format!("through the device for {name} {count}: {}", carriers(name));
+        out += &folded("  ", 4, &line);
+    }
+    out
+}
+
+/// What a carrier's reason means.
+fn carriers(name: &str) -> &'static str {
+    let mut reasons = SLOW_CARRIER.iter().chain(&SLOW_DIRECT);
+    reasons.find(|(known, _)| *known == name).map(|(_, meaning)| *meaning).unwrap_or_default()
 }
 
 /// Where a carrier has one, in one sentence; none for the kernel's own device, which needs none.
@@ -105,8 +127,7 @@ pub(super) fn carried(ends: &Carrier, fast: Option<&Carried>, slow: Option<&Valu
         let by_us = by_us.map(|[packets, bytes]| format!("; {}", traffic("slow", packets, bytes)));
         out += &folded("  ", 4, &format!("{way}: {by_kernel}{}", by_us.unwrap_or_default()));
         for (name, count) in reasons {
-            let meaning = SLOW_CARRIER.iter().find(|(known, _)| known == name).map(|(_, meaning)| *meaning);
-            let line = format!("{all}{way}: slow for {name} {count}: {}", meaning.unwrap_or_default());
+            let line = format!("{all}{way}: slow for {name} {count}: {}", carriers(name));
             out += &folded("  ", 4, &line);
         }
     }
@@ -118,4 +139,29 @@ pub(super) fn carried(ends: &Carrier, fast: Option<&Carried>, slow: Option<&Valu
 
 fn traffic(word: &str, packets: u64, count: u64) -> String {
     format!("{word} {packets} packets, {}", bytes(count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lenders_reasons_are_those_of_carriers_and_of_what_goes_past() {
+        let direct = Direct { devices: vec!["eth0".into()], slow: None };
+        let traffic = |packets| Traffic { packets, bytes: 100 * packets, passes: packets };
+        let slow = vec![("syn", 1), ("too-big", 2)];
+        let counted = Past { outward: traffic(7), inward: traffic(9), slow };
+        let expected = "  direct: plain packets that come in by eth0 go out at once while `straddle run`\n    \
+                        watches\n  \
+                        out: direct 7 packets, 700 B\n  \
+                        in: direct 9 packets, 900 B\n  \
+                        through the device for syn 1: It begins a TCP connection: rules that look at\n    \
+                        such packets see all of them.\n  \
+                        through the device for too-big 2: The packet did not fit into the tunnel or\n    \
+                        its path.\n";
+        assert_eq!(lent(Some(&direct), Some(&counted)), expected);
+        assert_eq!(lent(None, Some(&counted)), "");
+        let refused = Direct { slow: Some("no tcx".into()), ..direct };
+        assert_eq!(lent(Some(&refused), None), "  direct: none: no tcx\n");
+    }
 }

@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use straddle_intent::plan::{Bridge, Carrier, Make, Plan, Routes, Translator, Via};
+use straddle_intent::plan::{Bridge, Carrier, Direct, Make, Plan, Routes, Translator, Via};
 use straddle_intent::step::Step;
 use straddle_intent::words;
 use straddle_serve::discover::State;
@@ -64,7 +64,7 @@ fn translator(translator: &Translator) -> String {
     let mtus = format!("{} in IPv4, {} in IPv6", config.mtu4, config.mtu6);
     out += &folded("  MTU     ", 10, &mtus);
     out += &folded("  fast    ", 10, &fast::path(translator));
-    out += &fast::past(translator).map(|path| folded("  direct  ", 10, &path)).unwrap_or_default();
+    out += &past(translator.direct.as_ref());
     if let Some(discovers) = &translator.discovers {
         let asked: Vec<String> = discovers.dns64.iter().map(ToString::to_string).collect();
         let asked = if asked.is_empty() { "the host's resolvers".into() } else { asked.join(", ") };
@@ -90,7 +90,11 @@ fn carrier(carrier: &Carrier) -> String {
     out += &folded("          ", 10, &make);
     out += &folded("  MTU     ", 10, &carrier.mtu.to_string());
     out += &fast::carrier(carrier).map(|path| folded("  fast    ", 10, &path)).unwrap_or_default();
-    out
+    out + &past(carrier.direct.as_ref())
+}
+
+fn past(direct: Option<&Direct>) -> String {
+    fast::past(direct).map(|path| folded("  direct  ", 10, &path)).unwrap_or_default()
 }
 
 fn numbered(index: usize, step: &Step) -> String {

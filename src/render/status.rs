@@ -44,7 +44,9 @@ pub(crate) fn status(status: &Status) -> String {
             (Via::Carrier(carrier), counted) => {
                 let by_us = counted.as_ref();
                 out += &by_us.map(|counted| counters(counted, carrier.mtu.value)).unwrap_or_default();
-                out += &fast::carried(carrier, status.carried(bridge), by_us);
+                let fast = status.carried(bridge);
+                out += &fast::carried(carrier, fast, by_us);
+                out += &fast::lent(carrier.direct.as_ref(), fast.and_then(|fast| fast.direct.as_ref()));
             }
             (Via::Translator(translator), counted) => {
                 out += &fast::status(translator, status.fast(bridge), counted.as_ref());

@@ -19,6 +19,7 @@ mod fast;
 mod fast_carrier;
 mod fast_clients;
 mod fast_direct;
+mod fast_lender;
 mod foreign;
 mod guard;
 #[path = "../common/idle.rs"]

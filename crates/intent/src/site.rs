@@ -10,7 +10,7 @@ use straddle_encap::Kind;
 use crate::config::{Diagnostic, Spanned};
 use crate::model::{Address6, BackendChoice, Borrow, FastChoice, Host, Model, Prefix64};
 use crate::object::{Link, Origin};
-use crate::plan::{Backend, Make, Offers, kind_word, present, rooms};
+use crate::plan::{Backend, Ending, Make, Offers, kind_word, present, rooms};
 use crate::snapshot::Snapshot;
 
 /// Why this host was not recognised.
@@ -61,7 +61,10 @@ pub fn check(model: &Model, host: &Host, live: &Snapshot, offers: &Offers) -> Ve
     let mut found = Vec::new();
     found.extend(kernel_lacks(model, host, offers));
     found.extend(no_fast_path(model, host, offers));
-    found.extend(no_fast_carrier(model, host, offers));
+    found.extend(match no_fast_carrier(model, host, offers) {
+        Some(lacks) => vec![lacks],
+        None => no_direct_lender(model, host, offers),
+    });
     found.extend(not_here(host, live));
     found.extend(no_room(model, host, live));
     found.extend(own_address(model, host, live));
@@ -203,7 +206,7 @@ fn needed(net: Ipv6Net, live: &Snapshot) -> Option<String> {
 /// The file wants the kernel's device where the kernel has none.
 fn kernel_lacks(model: &Model, host: &Host, offers: &Offers) -> Option<Diagnostic> {
     let choice = host.backend.as_ref().filter(|choice| choice.value == BackendChoice::Kernel)?;
-    let mut kinds = kinds(model, host).into_iter().filter(|kind| offers.knows(*kind));
+    let mut kinds = endings(model, host).map(|ending| ending.kind).filter(|kind| offers.knows(*kind));
     let (kind, why) = kinds.find_map(|kind| offers.refusal(kind).map(|why| (kind, why)))?;
     let message = format!("this kernel has no {}: {why}", kind_word(kind));
     let help = "write \"auto\" or \"tun\", or load the module (modprobe ip6_gre, ip6_tunnel or sit)";
@@ -211,8 +214,9 @@ fn kernel_lacks(model: &Model, host: &Host, offers: &Offers) -> Option<Diagnosti
 }
 
 /// The carriers that end here.
-fn kinds(model: &Model, host: &Host) -> Vec<Kind> {
+fn endings(model: &Model, host: &Host) -> impl Iterator<Item = Ending> {
     let ends_here = |borrow: &&Borrow| [&borrow.lender.host, &borrow.borrower.host].contains(&&host.name);
+    let ending = |borrow: &Borrow| Ending { kind: borrow.kind, direct: lends_directly(borrow, host) };
     let published = model
         .publishes
         .iter()
@@ -223,43 +227,63 @@ fn kinds(model: &Model, host: &Host) -> Vec<Kind> {
         .iter()
         .filter(|tunnel| [&tunnel.server.host, &tunnel.client.host].contains(&&host.name))
         .map(|_| Kind::Sit);
-    let borrowed = model.borrows.iter().filter(ends_here).map(|borrow| borrow.kind);
-    borrowed.chain(published).chain(tunnelled).collect()
+    let borrowed = model.borrows.iter().filter(ends_here).map(ending);
+    borrowed.chain(published.chain(tunnelled).map(Ending::from))
+}
+
+/// Whether packets shall go past the device of a carrier by which this host lends.
+fn lends_directly(borrow: &Borrow, host: &Host) -> bool {
+    borrow.direct.is_some() && borrow.lender.host == host.name
+}
+
+fn is_tun(model: &Model, host: &Host, ending: Ending, offers: &Offers) -> bool {
+    Backend::choose(model, &host.name, ending, offers).make == Make::Tun
 }
 
 /// The programs of the fast path that the hosts of the file may use, by their words in [`Offers`]: to ask for one takes
 /// the kernel some time.
 pub fn programs(model: &Model, offers: &Offers) -> Vec<&'static str> {
     let translates = !model.siits.is_empty() || !model.clats.is_empty();
-    let tun = |host: &Host| {
-        kinds(model, host)
-            .iter()
-            .any(|kind| Backend::choose(model, &host.name, *kind, offers).make == Make::Tun)
-    };
-    let carries = model.hosts.iter().any(tun);
+    let tun = |host: &Host| endings(model, host).any(|ending| is_tun(model, host, ending, offers));
+    // What the kernel answers decides whether a lender's device is tun.
+    let lends = model.borrows.iter().any(|borrow| borrow.direct.is_some());
+    let carries = lends || model.hosts.iter().any(tun);
     let translator = translates.then_some(Offers::FAST_PATH);
     let direct = model.siits.iter().any(|siit| !siit.direct.is_empty()).then_some(Offers::FAST_DIRECT);
     let carrier = carries.then_some([Offers::FAST_OUTWARD, Offers::FAST_INWARD]);
-    translator.into_iter().chain(direct).chain(carrier.into_iter().flatten()).collect()
+    let lender = lends.then_some(Offers::FAST_LENDER);
+    translator.into_iter().chain(direct).chain(carrier.into_iter().flatten()).chain(lender).collect()
 }
 
 /// The file wants the fast path for carriers where the kernel has none.
 fn no_fast_carrier(model: &Model, host: &Host, offers: &Offers) -> Option<Diagnostic> {
     let choice = host.fast_path.as_ref().filter(|choice| choice.value == FastChoice::Require)?;
-    let tun = |kind: &Kind| Backend::choose(model, &host.name, *kind, offers).make == Make::Tun;
-    let served: Vec<Kind> = kinds(model, host).into_iter().filter(tun).collect();
     let help = "write \"auto\": what the kernel does not carry goes the slow path";
     let refused = |word: &str| offers.0.get(word).cloned().flatten();
     let lacks = |what: &str, why: String| {
         let message = format!("this kernel's programs can't {what} packets: {why}");
         Diagnostic::new(choice.span.clone(), message, help)
     };
-    if served.is_empty() {
+    if !endings(model, host).any(|ending| is_tun(model, host, ending, offers)) {
         return None;
     }
     let outward = refused(Offers::FAST_OUTWARD).map(|why| lacks("encapsulate", why));
     outward.or_else(|| refused(Offers::FAST_INWARD).map(|why| lacks("decapsulate", why)))
 }
+
+/// The file wants that packets go past a lender's device, where the kernel does not take the program.
+fn no_direct_lender(model: &Model, host: &Host, offers: &Offers) -> Vec<Diagnostic> {
+    let required = host.fast_path.as_ref().is_some_and(|choice| choice.value == FastChoice::Require);
+    let asked = required && offers.knows_fast(Offers::FAST_LENDER);
+    let Some(why) = asked.then(|| offers.past_refusal()).flatten() else { return Vec::new() };
+    let here = model.borrows.iter().filter(|borrow| lends_directly(borrow, host));
+    let spans = here.filter_map(|borrow| borrow.direct.clone());
+    let message = format!("{SENDS_NOTHING}: {why}");
+    spans.map(|span| Diagnostic::new(span, message.clone(), NOT_DIRECT)).collect()
+}
+
+const SENDS_NOTHING: &str = "this kernel takes no program that sends packets out at once";
+const NOT_DIRECT: &str = "delete `direct`, or write fast-path = \"auto\"";
 
 /// The file wants the fast path where the kernel has none.
 fn no_fast_path(model: &Model, host: &Host, offers: &Offers) -> Vec<Diagnostic> {
@@ -268,10 +292,9 @@ fn no_fast_path(model: &Model, host: &Host, offers: &Offers) -> Vec<Diagnostic> 
     let Some(why) = refusal(Offers::FAST_PATH) else {
         let Some(why) = refusal(Offers::FAST_DIRECT) else { return Vec::new() };
         let required = here().filter(|siit| siit.translation.fast() == FastChoice::Require);
-        let refused = required.filter_map(|siit| siit.direct.first()).map(|dev| {
-            let message = format!("this kernel takes no program that sends packets out at once: {why}");
-            Diagnostic::new(dev.span.clone(), message, "delete `direct`, or write fast-path = \"auto\"")
-        });
+        let refused = required
+            .filter_map(|siit| siit.direct.first())
+            .map(|dev| Diagnostic::new(dev.span.clone(), format!("{SENDS_NOTHING}: {why}"), NOT_DIRECT));
         return refused.collect();
     };
     let siits = here().map(|siit| &siit.translation);

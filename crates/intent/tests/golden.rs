@@ -11,7 +11,7 @@ use straddle_intent::diff::{Conflict, diff};
 use straddle_intent::memory::Memory;
 use straddle_intent::model::{self, Model};
 use straddle_intent::object::Wanted;
-use straddle_intent::plan::{Endpoints, Facts, Offers, Plan, Slow, Via, plan};
+use straddle_intent::plan::{Direct, Endpoints, Facts, Offers, Plan, Slow, Via, plan};
 use straddle_intent::snapshot::Snapshot;
 use straddle_intent::step::Step;
 use straddle_intent::{site, words};
@@ -87,8 +87,14 @@ fn offers(case: &Path) -> Offers {
         let refusal = "Unknown device type".to_string();
         (word, (!has.lines().any(|line| line == word)).then_some(refusal))
     };
-    let fast =
-        [Offers::FAST_PATH, Offers::FAST_DIRECT, Offers::FAST_OUTWARD, Offers::FAST_INWARD, Offers::TCX];
+    let fast = [
+        Offers::FAST_PATH,
+        Offers::FAST_DIRECT,
+        Offers::FAST_OUTWARD,
+        Offers::FAST_INWARD,
+        Offers::FAST_LENDER,
+        Offers::TCX,
+    ];
     let words = ["ip6gre", "ip6tnl", "sit"].into_iter().chain(fast.into_iter().filter(|_| asked));
     Offers(words.map(one).collect())
 }
@@ -98,6 +104,15 @@ fn slow(slow: &Slow) -> String {
     let way =
         |why: &Option<String>| why.clone().map_or("fast path".into(), |why| format!("no fast path: {why}"));
     format!("; out: {}; in: {}", way(&slow.outward), way(&slow.inward))
+}
+
+/// Where packets go out at once.
+fn past(direct: Option<&Direct>) -> String {
+    let told = direct.map(|direct| {
+        let why = direct.slow.as_ref().map(|why| format!(" not: {why}")).unwrap_or_default();
+        format!("; direct from {}{why}", direct.devices.join(", "))
+    });
+    told.unwrap_or_default()
 }
 
 fn on_host(text: &str, model: &Model, facts: &Facts<'_>) -> Vec<(String, String)> {
@@ -118,7 +133,7 @@ fn on_host(text: &str, model: &Model, facts: &Facts<'_>) -> Vec<(String, String)
         .iter()
         .map(|b| match &b.via {
             Via::Carrier(carrier) => format!(
-                "{}: {}; MTU {}; {:?}, {}{}\n",
+                "{}: {}; MTU {}; {:?}, {}{}{}\n",
                 b.name,
                 b.part,
                 carrier.mtu,
@@ -129,7 +144,8 @@ fn on_host(text: &str, model: &Model, facts: &Facts<'_>) -> Vec<(String, String)
                     .as_ref()
                     .filter(|_| offers.knows_fast(Offers::FAST_OUTWARD))
                     .map(slow)
-                    .unwrap_or_default()
+                    .unwrap_or_default(),
+                past(carrier.direct.as_ref())
             ),
             Via::Translator(translator) => {
                 let (mtu4, mtu6) = (translator.config.mtu4, translator.config.mtu6);
@@ -138,11 +154,7 @@ fn on_host(text: &str, model: &Model, facts: &Facts<'_>) -> Vec<(String, String)
                     Some(_) => String::new(),
                     None => "; fast path".into(),
                 };
-                let direct = translator.direct.as_ref().map(|direct| {
-                    let why = direct.slow.as_ref().map(|why| format!(" not: {why}")).unwrap_or_default();
-                    format!("; direct from {}{why}", direct.devices.join(", "))
-                });
-                let direct = direct.unwrap_or_default();
+                let direct = past(translator.direct.as_ref());
                 format!("{}: {}; MTU {mtu4} in IPv4, {mtu6} in IPv6{fast}{direct}\n", b.name, b.part)
             }
             Via::Relay(relay) => {

@@ -23,10 +23,12 @@ pub struct Borrow {
     pub carrier: Option<Spanned<CarrierKind>>,
     /// GRE key (RFC 2890), for several carriers between the same two addresses.
     pub key: Option<Spanned<u32>>,
+    /// Whether packets at the lender take one step past its carrier's device.
+    pub direct: Option<Spanned<bool>>,
 }
 
 /// The keys of the section.
-pub(super) const KEYS: &[&str] = &["name", "address", "from", "to", "carrier", "key"];
+pub(super) const KEYS: &[&str] = &["name", "address", "from", "to", "carrier", "key", "direct"];
 const CARRIERS: &[(&str, CarrierKind)] = &[("ip6gre", CarrierKind::Ip6gre), ("ip4ip6", CarrierKind::Ip4ip6)];
 
 pub(super) fn read(reader: &mut Reader, section: &Section<'_>) -> Borrow {
@@ -38,5 +40,6 @@ pub(super) fn read(reader: &mut Reader, section: &Section<'_>) -> Borrow {
         to: section.required(reader, "to", "\"NAME\", the host that borrows it", value::word),
         carrier: section.choice(reader, "carrier", CARRIERS),
         key: section.number(reader, "key", 0..=u32::MAX),
+        direct: section.flag(reader, "direct"),
     }
 }

@@ -1,11 +1,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 
 use ipnet::Ipv4Net;
 use straddle_encap::Kind;
 
 use crate::config::{self, Config, Diagnostic, Spanned};
 
-use super::host::{find, lacks};
+use super::host::{BackendChoice, find, lacks};
+use super::translation::FastChoice;
 
 /// What a carrier is called in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub struct Borrow {
     pub borrower: End,
     /// The carrier between them.
     pub kind: Kind,
+    /// Where the file says that packets at the lender go out at once, past the carrier's device; none where they don't.
+    pub direct: Option<Range<usize>>,
 }
 
 /// Every legal `[[borrow]]` of the file; what is illegal goes to `found`.
@@ -85,6 +89,10 @@ fn one(config: &Config, entry: &config::Borrow, found: &mut Vec<Diagnostic>) -> 
     if let Some(to) = to {
         not_underlay(address, from, to, found);
     }
+    let direct = entry.direct.as_ref().filter(|direct| direct.value);
+    if let Some((direct, from)) = direct.zip(from) {
+        direct_without_programs(direct, from, found);
+    }
     Some(Borrow {
         name: name(entry, address.value),
         device: device(entry, address.value),
@@ -93,6 +101,7 @@ fn one(config: &Config, entry: &config::Borrow, found: &mut Vec<Diagnostic>) -> 
         lender: lender?,
         borrower: borrower?,
         kind: kind?,
+        direct: direct.map(|direct| direct.span.clone()),
     })
 }
 
@@ -135,6 +144,25 @@ fn gateway(host: &config::Host, found: &mut Vec<Diagnostic>) -> Option<Ipv4Addr>
         lacks(host, "gateway4", why, "\"192.0.2.1\", as `ip route show default` tells it", found);
     }
     host.gateway4.as_ref().map(|gateway| gateway.value)
+}
+
+/// What goes directly is the fast path's, past a tun device.
+fn direct_without_programs(direct: &Spanned<bool>, lender: &config::Host, found: &mut Vec<Diagnostic>) {
+    let name = &lender.name.value;
+    if lender.fast_path.as_ref().is_some_and(|choice| choice.value == FastChoice::Off) {
+        found.push(Diagnostic::new(
+            direct.span.clone(),
+            format!("`direct` goes by the fast path, and `fast-path` of [host.{name}] is \"off\""),
+            "write fast-path = \"auto\" there, or delete `direct`",
+        ));
+    }
+    if lender.carrier_backend.as_ref().is_some_and(|choice| choice.value == BackendChoice::Kernel) {
+        found.push(Diagnostic::new(
+            direct.span.clone(),
+            format!("`direct` goes past a tun device, and `carrier-backend` of [host.{name}] is \"kernel\""),
+            "write carrier-backend = \"auto\" or \"tun\" there, or delete `direct`",
+        ));
+    }
 }
 
 /// The address must not be what its own carrier stands on.

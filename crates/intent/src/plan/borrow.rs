@@ -12,7 +12,7 @@ use crate::object::{
 };
 
 use super::translate::{host, object};
-use super::{Bridge, Carrier, Facts, Mtu, Plan, Via, carrier, kind_word, translate};
+use super::{Bridge, Carrier, Ending, Facts, Mtu, Plan, Via, carrier, kind_word, translate};
 
 /// Our default routes stand behind whatever the host has by itself; a lender's, which serves its
 /// ICMP errors alone, one further.
@@ -24,16 +24,18 @@ pub(super) fn add(plan: &mut Plan, model: &Model, borrow: &Borrow, index: usize,
     let table = TABLE + 1 + u32::try_from(index).unwrap_or(0);
     let address = borrow.address.addr();
     if plan.host == borrow.lender.host {
+        let ending = Ending { kind: borrow.kind, direct: borrow.direct.is_some() };
         let carrier =
-            carrier::between(model, (&borrow.device, borrow.kind), &borrow.lender, &borrow.borrower, facts);
+            carrier::between(model, (&borrow.device, ending), &borrow.lender, &borrow.borrower, facts);
         lend(&mut plan.wanted, borrow, table, &carrier, facts);
-        carrier::fast(&mut plan.wanted, model, &plan.host, &carrier, facts);
+        carrier::lending(&mut plan.wanted, (model, &plan.host), &carrier, address, facts);
         let part = format!("lends {address} to {}", borrow.borrower.host);
         plan.bridges.push(bridge(borrow, &part, carrier));
     }
     if plan.host == borrow.borrower.host {
+        let ending = borrow.kind.into();
         let carrier =
-            carrier::between(model, (&borrow.device, borrow.kind), &borrow.borrower, &borrow.lender, facts);
+            carrier::between(model, (&borrow.device, ending), &borrow.borrower, &borrow.lender, facts);
         take(&mut plan.wanted, borrow, table, &carrier);
         carrier::fast(&mut plan.wanted, model, &plan.host, &carrier, facts);
         let part = format!("borrows {address} from {}", borrow.lender.host);
@@ -43,7 +45,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, borrow: &Borrow, index: usize,
 
 fn bridge(borrow: &Borrow, part: &str, carrier: Carrier) -> Bridge {
     let part = format!("{part} over {}", kind_word(borrow.kind));
-    Bridge { name: borrow.name.clone(), recipe: "borrow", part, via: Via::Carrier(carrier) }
+    Bridge { name: borrow.name.clone(), recipe: "borrow", part, via: Via::Carrier(Box::new(carrier)) }
 }
 
 fn lend(wanted: &mut Vec<Wanted>, borrow: &Borrow, table: u32, ending: &Carrier, facts: &Facts<'_>) {
@@ -97,23 +99,32 @@ fn take(wanted: &mut Vec<Wanted>, borrow: &Borrow, table: u32, ending: &Carrier)
     })));
 }
 
+/// What a lender's packets are told by, those to the address and those from it.
+pub(super) fn lent(dev: &str, uplink: &str, address: Ipv4Addr) -> [Vec<Match>; 2] {
+    let between = |from: &str, to: &str| [Match::In(from.into()), Match::Out(to.into())];
+    let with = |way: [Match; 2], end: Match| way.into_iter().chain([end]).collect();
+    [
+        with(between(uplink, dev), Match::Destination(address)),
+        with(between(dev, uplink), Match::Source(address)),
+    ]
+}
+
 /// Forwarding is on for the uplink and the carrier: for exactly this traffic, and nothing else that
 /// the host did not forward before.
 fn filter(borrow: &Borrow, mtu: &Mtu, facts: &Facts<'_>) -> Filter {
     let (dev, uplink) = (|| borrow.device.clone(), || borrow.lender.uplink.clone());
     let address = borrow.address.addr();
-    let inwards = || vec![Match::In(uplink()), Match::Out(dev()), Match::Destination(address)];
-    let outwards = || vec![Match::In(dev()), Match::Out(uplink()), Match::Source(address)];
+    let [inwards, outwards] = lent(&borrow.device, &borrow.lender.uplink, address);
     let errors = vec![Match::In(dev()), Match::Out(uplink()), Match::Source(DUMMY4), Match::Icmp];
     let with = |mut matches: Vec<Match>, more: Match| {
         matches.push(more);
         matches
     };
     let mut rules = vec![
-        (with(inwards(), Match::TcpSyn), Verdict::ClampMss(mtu.mss4())),
-        (with(outwards(), Match::TcpSyn), Verdict::ClampMss(mtu.mss4())),
-        (inwards(), Verdict::Accept),
-        (outwards(), Verdict::Accept),
+        (with(inwards.clone(), Match::TcpSyn), Verdict::ClampMss(mtu.mss4())),
+        (with(outwards.clone(), Match::TcpSyn), Verdict::ClampMss(mtu.mss4())),
+        (inwards, Verdict::Accept),
+        (outwards, Verdict::Accept),
         (errors, Verdict::Accept),
         (vec![Match::Out(dev())], Verdict::Drop),
         (vec![Match::In(dev())], Verdict::Drop),

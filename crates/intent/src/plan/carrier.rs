@@ -1,6 +1,6 @@
 //! What every recipe with a carrier plans for one end of it.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv6Net;
 use straddle_encap::Kind;
@@ -11,23 +11,35 @@ use crate::object::{
 };
 
 use super::translate::{address, object, sysctl};
-use super::{Backend, Carrier, Facts, Make, Mtu, Offers, Slow};
+use super::{Backend, Carrier, Direct, Ending, Facts, Make, Mtu, Offers, Slow};
 
 /// Hop limit of outer packets.
 pub(crate) const HOP_LIMIT: u8 = 64;
 
-/// The end here of a carrier of this device and kind.
+/// The end here of a carrier with this device.
 pub(super) fn between(
     model: &Model,
-    (device, kind): (&str, Kind),
+    (device, ending): (&str, Ending),
     here: &End,
     there: &End,
     facts: &Facts<'_>,
 ) -> Carrier {
-    let backend = Backend::choose(model, &here.host, kind, facts.offers);
+    let kind = ending.kind;
     let mtu = Mtu::of(kind, here, there, facts);
+    let narrow = narrow(kind, mtu.value);
+    // For a device that nothing could go past, the kernel's own would serve better.
+    let goes = Ending { direct: ending.direct && narrow.is_none(), kind };
+    let backend = Backend::choose(model, &here.host, goes, facts.offers);
     let slow = (backend.make == Make::Tun).then(|| slow(choice(model, &here.host), facts.offers));
-    let slow = slow.map(|slow| Slow { outward: slow.outward.or(narrow(kind, mtu.value)), ..slow });
+    let slow = slow.map(|slow| Slow { outward: slow.outward.or(narrow.clone()), ..slow });
+    let past = || Direct {
+        devices: vec![here.uplink.clone()],
+        // Whoever can't ask the kernel has no reason against it.
+        slow: narrow
+            .or(facts.offers.past_refusal())
+            .filter(|_| facts.offers.knows_fast(Offers::FAST_OUTWARD)),
+    };
+    let direct = ending.direct.then(past);
     Carrier {
         device: device.into(),
         kind,
@@ -39,6 +51,7 @@ pub(super) fn between(
         owned: Vec::new(),
         uplink: here.uplink.clone(),
         slow,
+        direct,
     }
 }
 
@@ -75,15 +88,29 @@ pub(super) fn fast(
     facts: &Facts<'_>,
 ) {
     let peers = Peers::One { remote: carrier.remote, mtu: carrier.mtu.value };
-    programs(wanted, choice(model, host), carrier, peers, facts);
+    programs(wanted, choice(model, host), carrier, (peers, None), facts);
+}
+
+/// The same at a lender of this address, whose packets go past the device where they may.
+pub(super) fn lending(
+    wanted: &mut Vec<Wanted>,
+    (model, host): (&Model, &str),
+    carrier: &Carrier,
+    address: Ipv4Addr,
+    facts: &Facts<'_>,
+) {
+    let peers = Peers::One { remote: carrier.remote, mtu: carrier.mtu.value };
+    let directly = carrier.direct.as_ref().is_some_and(|direct| direct.slow.is_none());
+    programs(wanted, choice(model, host), carrier, (peers, directly.then_some(address)), facts);
 }
 
 /// The kernel's programs: in front of the device, and behind the uplink. Of several that share them, `carrier` is any.
+/// What is `lent` goes past the device.
 pub(super) fn programs(
     wanted: &mut Vec<Wanted>,
     choice: FastChoice,
     carrier: &Carrier,
-    peers: Peers,
+    (peers, lent): (Peers, Option<Ipv4Addr>),
     facts: &Facts<'_>,
 ) {
     let Some(slow) = &carrier.slow else { return };
@@ -94,7 +121,10 @@ pub(super) fn programs(
         let outward = || FastPath::outward(&carrier.device, &ends);
         let inward = || {
             let hook = facts.offers.ingress(&carrier.device);
-            FastPath::inward(&carrier.uplink, hook, &ends)
+            match lent {
+                Some(address) => FastPath::lending(&carrier.uplink, hook, &ends, address),
+                None => FastPath::inward(&carrier.uplink, hook, &ends),
+            }
         };
         programs.extend(slow.outward.is_none().then(outward));
         programs.extend(slow.inward.is_none().then(inward));

@@ -19,6 +19,7 @@ mod via6;
 pub use backend::{Backend, Make, Offers};
 pub use mtu::Mtu;
 
+pub(crate) use backend::Ending;
 pub(crate) use carrier::HOP_LIMIT;
 pub(crate) use clat::{present, rooms};
 
@@ -130,7 +131,7 @@ pub struct Bridge {
 #[serde(rename_all = "kebab-case")]
 pub enum Via {
     /// A carrier that ends here.
-    Carrier(Carrier),
+    Carrier(Box<Carrier>),
     /// A translator.
     Translator(Box<Translator>),
     /// Sockets of a relay.
@@ -182,7 +183,7 @@ pub struct Translator {
     pub direct: Option<Direct>,
 }
 
-/// What shall go past a translator's device.
+/// What shall go past a device of ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Direct {
     /// What comes in by these devices.
@@ -265,6 +266,9 @@ pub struct Carrier {
     /// Where the kernel carries no plain packets by itself; none for the kernel's own device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slow: Option<Slow>,
+    /// Where packets shall go out at once, at a lender.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direct: Option<Direct>,
 }
 
 /// Why the kernel does not carry plain packets by itself, each way; none when it does.

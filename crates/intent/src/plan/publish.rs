@@ -48,7 +48,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, publish: &Publish, index: usiz
         return;
     };
     let (here, there) = (end(side, local), end(other, remote));
-    let carrier = carrier::between(model, (&publish.device, publish.kind), &here, &there, facts);
+    let carrier = carrier::between(model, (&publish.device, publish.kind.into()), &here, &there, facts);
     held(&mut plan.wanted, &side.uplink, local, facts);
     let end = if outside { 1 } else { 2 };
     carrier::device(&mut plan.wanted, &publish.name, end, &carrier);
@@ -62,7 +62,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, publish: &Publish, index: usiz
     } else {
         home::add(plan, &here);
     }
-    plan.bridges.push(bridge(publish, outside, Via::Carrier(carrier)));
+    plan.bridges.push(bridge(publish, outside, Via::Carrier(Box::new(carrier))));
 }
 
 /// Where the carrier ends; none as long as that can't be known.

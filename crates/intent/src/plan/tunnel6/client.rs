@@ -43,7 +43,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, tunnel: &Tunnel6, number: u32,
     };
     let ends = (end(&tunnel.client, local), end(&tunnel.server, remote));
     let kind = straddle_encap::Kind::Sit;
-    let carrier = carrier::between(model, (&tunnel.device, kind), &ends.0, &ends.1, facts);
+    let carrier = carrier::between(model, (&tunnel.device, kind.into()), &ends.0, &ends.1, facts);
     let carrier = Carrier { inner6: Some(tunnel.client6()), ..carrier };
     plan.remarks.extend(super::absent(carrier.local, facts));
     plan.wanted.push(object(Object::Filter(filter(tunnel, &carrier, facts))));
@@ -54,7 +54,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, tunnel: &Tunnel6, number: u32,
     if let Some((lan, net)) = tunnel.lan.as_ref().zip(tunnel.lan_network()) {
         living(plan, (tunnel, &carrier), (lan, net), facts);
     }
-    plan.bridges.push(bridge(tunnel, part, Via::Carrier(carrier)));
+    plan.bridges.push(bridge(tunnel, part, Via::Carrier(Box::new(carrier))));
 }
 
 /// A default route behind the host's own, and before all others what is sent from the client's addresses

@@ -35,7 +35,7 @@ pub(super) struct Client<'a> {
 pub(super) fn add(plan: &mut Plan, model: &Model, served: &[&Tunnel6], facts: &Facts<'_>) {
     let Some(first) = served.first() else { return };
     let Some(local) = here(&first.server, facts) else { return };
-    let backend = Backend::choose(model, &plan.host, Kind::Sit, facts.offers);
+    let backend = Backend::choose(model, &plan.host, Kind::Sit.into(), facts.offers);
     let choice = carrier::choice(model, &plan.host);
     let slow = (backend.make == Make::Tun).then(|| carrier::slow(choice, facts.offers));
     let (mut clients, mut bridges) = (Vec::new(), Vec::new());
@@ -49,7 +49,7 @@ pub(super) fn add(plan: &mut Plan, model: &Model, served: &[&Tunnel6], facts: &F
                 let mtu = mtu(&tunnel.server, &tunnel.client, facts);
                 let carrier = self::carrier(tunnel, &backend, (local, remote), mtu);
                 let carrier = Carrier { slow: slow.clone(), ..carrier };
-                bridges.push(bridge(tunnel, part(tunnel), Via::Carrier(carrier.clone())));
+                bridges.push(bridge(tunnel, part(tunnel), Via::Carrier(Box::new(carrier.clone()))));
                 clients.push(Client { tunnel, carrier });
             }
             None => bridges.push(awaited(&mut plan.wanted, tunnel, &backend, other)),
@@ -100,6 +100,7 @@ fn carrier(tunnel: &Tunnel6, backend: &Backend, ends: (Ipv4Addr, Ipv4Addr), mtu:
         owned: tunnel.owned(),
         uplink: tunnel.server.uplink.clone(),
         slow: None,
+        direct: None,
     }
 }
 
@@ -110,7 +111,7 @@ fn fast(wanted: &mut Vec<Wanted>, choice: FastChoice, clients: &[Client<'_>], fa
         let IpAddr::V4(remote) = carrier.remote else { return None };
         Some(crate::object::Client { remote, mtu: carrier.mtu.value, owned: carrier.owned.clone() })
     });
-    carrier::programs(wanted, choice, &first.carrier, Peers::Clients(told.collect()), facts);
+    carrier::programs(wanted, choice, &first.carrier, (Peers::Clients(told.collect()), None), facts);
 }
 
 /// An endpoint that the file gives, and whose it is: nobody else can tell it.
