@@ -12,7 +12,7 @@ use straddle_kernel::fast::Loaded;
 use straddle_lab::probe::transfer;
 use straddle_lab::state::HostState;
 use straddle_lab::straddle::{Installed, Straddle};
-use straddle_lab::world::{BORROWED, DataCentre, World, WorldOptions};
+use straddle_lab::world::{BORROWED, CLIENT, DataCentre, World, WorldOptions};
 use straddle_lab::{Carrier, LabError, Peer, SIIT_CONFIG, wait};
 use straddle_xlat::Config;
 use straddle_xlat::eam::{Mapping, Table};
@@ -88,6 +88,17 @@ fn tables_of_every_length_are_taken() {
     Loaded::inward(&ends, 1, "").unwrap_or_else(|error| panic!("{error}"));
 }
 
+/// Much between the client and the borrower, to and from.
+fn much(world: &World) -> Result<(), LabError> {
+    for (from, to, target) in
+        [(&world.client, &world.borrower, BORROWED), (&world.borrower, &world.client, CLIENT)]
+    {
+        let sent = transfer(from, to, target.into(), MUCH)?;
+        assert!(sent.is_some(), "from {} to {}", from.name(), to.name());
+    }
+    Ok(())
+}
+
 #[test]
 fn carriers_go_as_fast_as_the_kernel_can() -> Result<(), LabError> {
     let _turn = turn();
@@ -98,13 +109,7 @@ fn carriers_go_as_fast_as_the_kernel_can() -> Result<(), LabError> {
         let slow = lender.json("plan")?["plan"]["bridges"][0]["carrier"]["slow"].clone();
         assert_eq!(slow["outward"], Value::Null, "{slow}");
         let running = straddle.up_on(&[&world.lender, &world.borrower])?;
-        for (from, to, target) in [
-            (&world.client, &world.borrower, BORROWED),
-            (&world.borrower, &world.client, straddle_lab::world::CLIENT),
-        ] {
-            let sent = transfer(from, to, target.into(), MUCH)?;
-            assert!(sent.is_some(), "{carrier}: from {} to {}", from.name(), to.name());
-        }
+        much(&world)?;
         for host in [&lender, &borrower] {
             let [outward, inward] = carried(host)?;
             outward.is_fast("outward");
@@ -112,6 +117,34 @@ fn carriers_go_as_fast_as_the_kernel_can() -> Result<(), LabError> {
             println!("{carrier}: out {outward:?}, in {inward:?}");
         }
         straddle.down_on(&[&world.lender, &world.borrower], running)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_lenders_packets_go_past_its_device_and_leave_nothing_behind() -> Result<(), LabError> {
+    let _turn = turn();
+    for carrier in [Carrier::Ip6gre, Carrier::Ip4ip6] {
+        let world = World::build(WorldOptions::default())?;
+        let state = HostState::read(&world.lender)?;
+        // The kernel has a device of its own, which is not taken: nothing goes past that.
+        let text = straddle_lab::straddle::config(carrier, "auto") + "direct = true\n";
+        let straddle = Straddle::with_config(&world, exe(), &text)?;
+        let lender = straddle.on(&world.lender);
+        let running = straddle.up_on(&[&world.lender, &world.borrower])?;
+        much(&world)?;
+        let [outward, inward] = carried(&lender)?;
+        let status: Value = serde_json::from_str(&lender.try_verb(&["status", "--json"])?.stdout).unwrap();
+        let direct = &status["bridges"][0]["fast"]["direct"];
+        for (way, all) in [("outward", outward), ("inward", inward)] {
+            let fast = direct[way]["packets"].as_u64().unwrap();
+            let went = Went { fast, slow: all.fast + all.slow - fast };
+            println!("{carrier}: {way}: {went:?}");
+            went.is_fast(way);
+        }
+        straddle.down_on(&[&world.lender, &world.borrower], running)?;
+        let changes = state.difference(&HostState::read(&world.lender)?);
+        assert!(changes.is_empty(), "{}", changes.join("\n"));
     }
     Ok(())
 }
