@@ -99,6 +99,13 @@ fn reasons(out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(
         out,
+        ".SS \"By what goes past a lender's device\"\nThese are not dropped either, but go through it too."
+    )?;
+    for (name, sentence) in straddle_kernel::fast::SLOW_LENDER {
+        writeln!(out, ".TP\n\\fB{name}\\fR\n{sentence}")?;
+    }
+    writeln!(
+        out,
         ".SS \"By a carrier's fast path\"\nThese are not dropped, but left to the slow path; and so is everything where \
          there are IPsec policies (ipsec)."
     )?;

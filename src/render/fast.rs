@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use straddle_intent::plan::{Carrier, Direct, Translator};
-use straddle_kernel::fast::{Carried, Counts, Past, SLOW, SLOW_CARRIER, SLOW_DIRECT, Traffic};
+use straddle_kernel::fast::{Carried, Counts, Past, SLOW, SLOW_CARRIER, SLOW_DIRECT, SLOW_LENDER, Traffic};
 
 use super::folded;
 use super::status::bytes;
@@ -92,7 +92,7 @@ pub(super) fn lent(direct: Option<&Direct>, counted: Option<&Past>) -> String {
 
 /// What a carrier's reason means.
 fn carriers(name: &str) -> &'static str {
-    let mut reasons = SLOW_CARRIER.iter().chain(&SLOW_DIRECT);
+    let mut reasons = SLOW_CARRIER.iter().chain(&SLOW_DIRECT).chain(&SLOW_LENDER);
     reasons.find(|(known, _)| *known == name).map(|(_, meaning)| *meaning).unwrap_or_default()
 }
 
@@ -149,7 +149,7 @@ mod tests {
     fn a_lenders_reasons_are_those_of_carriers_and_of_what_goes_past() {
         let direct = Direct { devices: vec!["eth0".into()], slow: None };
         let traffic = |packets| Traffic { packets, bytes: 100 * packets, passes: packets };
-        let slow = vec![("syn", 1), ("too-big", 2)];
+        let slow = vec![("syn", 1), ("too-big", 2), ("hops", 3)];
         let counted = Past { outward: traffic(7), inward: traffic(9), slow };
         let expected = "  direct: plain packets that come in by eth0 go out at once while `straddle run`\n    \
                         watches\n  \
@@ -158,7 +158,8 @@ mod tests {
                         through the device for syn 1: It begins a TCP connection: rules that look at\n    \
                         such packets see all of them.\n  \
                         through the device for too-big 2: The packet did not fit into the tunnel or\n    \
-                        its path.\n";
+                        its path.\n  \
+                        through the device for hops 3: The TTL ran out.\n";
         assert_eq!(lent(Some(&direct), Some(&counted)), expected);
         assert_eq!(lent(None, Some(&counted)), "");
         let refused = Direct { slow: Some("no tcx".into()), ..direct };

@@ -152,6 +152,23 @@ fn lent_by(carrier: Carrier) -> Result<(), LabError> {
     Ok(())
 }
 
+/// A translator of the same host drops what comes in by the uplink; not what a lender lets pass, so that need not meet it.
+#[test]
+fn a_translators_rules_are_no_hindrance() -> Result<(), LabError> {
+    let Some(_turn) = turn("a_translators_rules_are_no_hindrance") else { return Ok(()) };
+    let world = World::build(WorldOptions::default())?;
+    let siit = "[[siit]]\nhost = \"lender\"\npool6 = \"2001:db8:64::/96\"\nfast-path = \"off\"\n";
+    let straddle = Straddle::with_config(&world, exe(), &(text(Carrier::Ip6gre, true) + siit))?;
+    let (lender, borrower) = (straddle.on(&world.lender), straddle.on(&world.borrower));
+    let running = [lender.run()?, borrower.run()?];
+    let rules = world.lender.run(&["nft", "list", "chain", "inet", "straddle", "forward"])?.stdout;
+    assert!(rules.contains("straddle siit-lender: "), "{rules}");
+    assert!(pings_go(&world, &lender)?);
+    lender.down()?;
+    borrower.down()?;
+    running.into_iter().try_for_each(|process| process.ends(LIMIT))
+}
+
 /// Its lines fit into a terminal, and say why a connection's first packets took the other way.
 fn reads_well(lender: &Installed<'_>) -> Result<(), LabError> {
     let told = lender.try_verb(&["status"])?.stdout;

@@ -42,8 +42,8 @@ fn story(case: &Path) -> Option<Story> {
     start.ours().is_empty().then_some(())?;
     let has = fs::read_to_string(case.join("kernel-has")).unwrap_or_default();
     let why = |word| (!has.lines().any(|line| line == word)).then(|| "none here".to_string());
-    let fast =
-        [Offers::FAST_PATH, Offers::FAST_DIRECT, Offers::FAST_OUTWARD, Offers::FAST_INWARD, Offers::TCX];
+    let carrier = [Offers::FAST_OUTWARD, Offers::FAST_INWARD, Offers::FAST_LENDER];
+    let fast = [Offers::FAST_PATH, Offers::FAST_DIRECT, Offers::TCX].into_iter().chain(carrier);
     let words = ["ip6gre", "ip6tnl", "sit"].into_iter().chain(fast);
     let offers = Offers(words.map(|word| (word, why(word))).collect());
     check(&model, host, &start, &offers).is_empty().then_some(())?;
