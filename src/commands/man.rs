@@ -104,11 +104,7 @@ fn reasons(out: &mut dyn Write) -> io::Result<()> {
     for (name, sentence) in straddle_kernel::fast::SLOW_LENDER {
         writeln!(out, ".TP\n\\fB{name}\\fR\n{sentence}")?;
     }
-    writeln!(
-        out,
-        ".SS \"By a carrier's fast path\"\nThese are not dropped, but left to the slow path; and so is everything where \
-         there are IPsec policies (ipsec)."
-    )?;
+    writeln!(out, ".SS \"By a carrier's fast path\"\nThese are not dropped, but left to the slow path.")?;
     for (name, sentence) in straddle_kernel::fast::SLOW_CARRIER {
         writeln!(out, ".TP\n\\fB{name}\\fR\n{sentence}")?;
     }
