@@ -10,8 +10,6 @@
 enum { IPIP = 4, IPV6_IN = 41, GRE_IN = 47 };
 /* GRE's flag for a key (RFC 2890). */
 enum { GRE_KEY = 0x2000 };
-/* Bytes of an Ethernet header. */
-enum { ETHERNET = 14 };
 /* Hop limit of outer packets. */
 enum { HOPS = 64 };
 

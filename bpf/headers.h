@@ -7,6 +7,9 @@
 enum { ETH_P_IP = 0x0800, ETH_P_IPV6 = 0x86dd };
 enum { ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, ICMPV6 = 58, UDP_LITE = 136 };
 
+/* Bytes of an Ethernet header, and of the shortest frame without its checksum (IEEE 802.3 section 3.2.7). */
+enum { ETHERNET = 14, SHORTEST = 60 };
+
 struct ipv4 {
 	__u8 version_ihl, tos;
 	__u16 total_len, id, fragment;
@@ -68,4 +71,18 @@ INLINE bool legal4(__u32 address)
 {
 	__u32 first = address >> 24;
 	return first != 0 && first != 127 && first < 224 && address >> 16 != 0xa9fe;
+}
+
+static long (*bpf_skb_change_tail)(struct __sk_buff *skb, __u32 length, __u64 flags) = (void *)38;
+
+/* Whether a frame is longer than its packet of `length` bytes only because Ethernet knows none that short. */
+INLINE bool is_padded(struct __sk_buff *skb, __u32 length)
+{
+	return ETHERNET + length < skb->len && skb->len <= SHORTEST;
+}
+
+/* Takes off what was added to a packet of `length` bytes, as a host does that reads it; false where that can't be. */
+INLINE bool unpad(struct __sk_buff *skb, __u32 length)
+{
+	return !bpf_skb_change_tail(skb, ETHERNET + length, 0);
 }

@@ -145,12 +145,16 @@ INLINE int lend(struct __sk_buff *skb, struct counts *past, const struct watch *
 		slow = PAST_ROUTE;
 	if (slow == SLOW_REASONS)
 		slow = see(skb, 0, &parcel.inner, &seen);
+	__u32 length = parcel.inner.length;
+	bool padded = is_padded(skb, length);
 	if (slow == SLOW_REASONS)
-		slow = measure(skb, ETHERNET, &parcel);
+		slow = measure(skb, padded ? skb->len - length : ETHERNET, &parcel);
 	if (slow == SLOW_REASONS)
 		slow = find_way(skb, &parcel.inner, &seen, false, parcel.longest, tick, &way);
 	if (slow == SLOW_REASONS)
 		slow = find_out(skb, INTO, &parcel);
+	if (slow == SLOW_REASONS && padded && !unpad(skb, length))
+		slow = SLOW_REFUSED;
 	if (slow == SLOW_REASONS)
 		slow = encapsulate(skb, past, ETHERNET, &parcel);
 	if (slow != SLOW_REASONS)

@@ -9,8 +9,8 @@ struct plan6 {
 	struct ipv4 old;
 	struct ipv6 new;
 	struct transport found;
-	/* Whether the tables have both addresses. */
-	bool mapped;
+	/* Whether the tables have both addresses, and whether Ethernet's padding stands behind the packet. */
+	bool mapped, padded;
 };
 
 /* Plans a translation that takes so many hops; the reason where the packet is not plain. Nothing is written. */
@@ -25,7 +25,8 @@ INLINE int plan_to6(struct __sk_buff *skb, __u8 hops, struct plan6 *plan)
 	if (old->version_ihl != 0x45)
 		return SLOW_OPTIONS;
 	__u32 length = BE16(old->total_len);
-	if (length < sizeof(*old) || length + BEFORE != skb->len)
+	plan->padded = BEFORE && is_padded(skb, length);
+	if (length < sizeof(*old) || (length + BEFORE != skb->len && !plan->padded))
 		return SLOW_SHAPE;
 	const __u16 *words = (const __u16 *)old;
 	__u64 sum = 0;
@@ -87,6 +88,8 @@ INLINE int write_to6(struct __sk_buff *skb, struct counts *counts, struct plan6 
 		checksum = readdressed(&plan->found, sum4(plan->old.source, plan->old.destination), sum);
 	}
 	__u32 packets = skb->gso_segs;
+	if (plan->padded && !unpad(skb, sizeof(plan->old) + plan->found.length))
+		return SLOW_REFUSED;
 	if (bpf_skb_change_proto(skb, BE16(ETH_P_IPV6), 0))
 		return SLOW_REFUSED;
 	struct ipv6 *head = bytes(skb, 0, sizeof(*head));

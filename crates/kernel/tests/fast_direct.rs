@@ -29,7 +29,7 @@ use straddle_xlat::{State, Translator};
 use core::{Core, same};
 use host::{TICKS, index, ip, nft};
 use root::root;
-use worlds::{Random, World, packet, worlds};
+use worlds::{Made, Random, World, packet, worlds};
 
 const ETHERNET: usize = 14;
 /// The hardware address of both devices: what is for another is not looked at.
@@ -37,6 +37,8 @@ const HARDWARE: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// Both passes through the host take a hop each, the translator one.
 const PASSES: u8 = 2;
 const PACKETS: usize = 60_000;
+/// What the shortest frame carries, in bytes.
+const SHORTEST: usize = 46;
 /// `TC_ACT_REDIRECT`, `TC_ACT_UNSPEC`.
 const REDIRECT: u32 = 7;
 const UNSPEC: u32 = u32::MAX;
@@ -270,5 +272,38 @@ fn what_else_the_host_has_is_asked_for() {
             let begin = |_: &mut Host| nft(&[&format!("add table {family} t"), &chain]);
             host.left_while(&packet, "firewall", begin, |_| nft(&[&format!("delete table {family} t")]));
         }
+    }
+}
+
+/// Ethernet adds to short frames what no host reads.
+#[test]
+fn short_packets_are_without_padding() {
+    if !root("short_packets_are_without_padding") {
+        return;
+    }
+    let worlds = worlds();
+    let world = worlds.first().unwrap();
+    let mut host = Host::new(world);
+    let mut random = Random(3);
+    let mut padded = 0;
+    while padded < 100 {
+        let Made { bytes, .. } = packet(world, &mut random);
+        if bytes.len() < 20 || bytes.len() >= SHORTEST || bytes[0] >> 4 != 4 || !host.goes(&bytes) {
+            continue;
+        }
+        padded += 1;
+        let frame = |length: usize| {
+            let mut frame = [&HARDWARE[..], &[0; 6], &[0x08, 0x00], &bytes].concat();
+            frame.resize(ETHERNET + length, 0xaa);
+            frame
+        };
+        let out = |frame: &[u8]| {
+            let mut room = [0; 256];
+            let (returned, out) = host.program.test_from(host.four, frame, &mut room).unwrap();
+            (returned, out.to_vec())
+        };
+        assert_eq!(out(&frame(SHORTEST)), out(&frame(bytes.len())), "{bytes:02x?}");
+        // No frame is too short for this.
+        assert_eq!(out(&frame(SHORTEST + 1)), (UNSPEC, frame(SHORTEST + 1)));
     }
 }

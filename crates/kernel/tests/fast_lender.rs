@@ -40,6 +40,8 @@ const REDIRECT: u32 = 7;
 const UNSPEC: u32 = u32::MAX;
 const LENT: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 77);
 const CARRIER_MTU: usize = 1400;
+/// What the shortest frame carries, in bytes.
+const SHORTEST: usize = 46;
 /// Where an IPv4 header has its TTL, checksum and addresses.
 const TTL: usize = 8;
 const CHECKSUM: usize = 10;
@@ -111,7 +113,10 @@ impl Lender {
     /// A packet from the internet. What it becomes is compared.
     fn lend(&mut self, packet: &[u8]) -> End {
         let Some(found) = self.run([0x08, 0x00], packet) else { return End::Left };
-        let expected = self.around([self.local, self.remote], &passed(packet));
+        // Without what Ethernet adds to short ones.
+        let total = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
+        let whole = if packet.len() <= SHORTEST { &packet[..total] } else { packet };
+        let expected = self.around([self.local, self.remote], &passed(whole));
         assert_eq!(Some(found), expected, "of {packet:02x?}");
         assert!(may_pass(packet) && packet[DESTINATION..][..4] == LENT.octets(), "{packet:02x?}");
         End::Direct
@@ -293,6 +298,13 @@ fn what_a_host_would_look_at_goes_through_it() {
         }
         // To itself by the internet, or from there.
         lender.goes_not(back, &changed(packet.clone(), other, &LENT.octets()), "route");
+    }
+    // An acknowledgement without options, and what no frame is too short for.
+    let mut short = outer([198, 51, 100, 9].into(), LENT.into(), Kind::Sit, 0, 20);
+    put(&mut short, TTL, &[64, 6]);
+    for (length, end) in [(40, End::Direct), (SHORTEST, End::Direct), (SHORTEST + 1, End::Left)] {
+        short.resize(length, 0);
+        assert_eq!(lender.lend(&short), end, "{length}");
     }
     // What is the lender's own, such as its errors, is none of the address's.
     lender.goes_not(true, &changed(one(true), SOURCE, &[192, 0, 0, 8]), "address");
