@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aya::Pod;
 use rustix::time::{ClockId, clock_gettime};
+use straddle_intent::object::Task;
 
 /// The map's name.
 pub(super) const MAP: &str = "WATCH";
@@ -36,6 +37,13 @@ pub(super) struct Raw {
 unsafe impl Pod for Raw {}
 
 impl Watch {
+    /// What a program is told that does this. A lender's packets leave by its uplink, so that it needs to know no devices.
+    pub(super) fn to(&self, task: Option<&Task>) -> Watch {
+        let knows_its_device = matches!(task, Some(Task::Lend(..)));
+        let devices = if knows_its_device { Vec::new() } else { self.devices.clone() };
+        Watch { devices, ..self.clone() }
+    }
+
     /// As the program reads it, from now on. Of more devices than there is room for nothing is said.
     pub(super) fn raw(&self) -> Raw {
         let now = clock_gettime(ClockId::Monotonic);
@@ -56,15 +64,21 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
+    use straddle_intent::object::{Ends, Tables};
+
     use super::*;
 
     #[test]
     fn what_does_not_fit_is_not_said() {
-        let watch = |count: u32, lasts: u64| {
-            let devices = (0..count).collect();
-            Watch { lasts: Duration::from_secs(lasts), chains: Some(1), devices }.raw()
+        let watch = |count: u32, lasts: u64| Watch {
+            lasts: Duration::from_secs(lasts),
+            chains: Some(1),
+            devices: (0..count).collect(),
         };
-        assert!(watch(30, 90).until > 0);
-        assert_eq!((watch(31, 90).until, watch(30, 0).until), (0, 0));
+        assert!(watch(30, 90).raw().until > 0);
+        assert_eq!((watch(31, 90).raw().until, watch(30, 0).raw().until), (0, 0));
+        let lends = Task::Lend(Ends::example(), [192, 0, 2, 1].into());
+        assert!(watch(31, 90).to(Some(&lends)).raw().until > 0);
+        assert_eq!(watch(31, 90).to(Some(&Task::Direct(Tables::example()))).raw().until, 0);
     }
 }
