@@ -119,7 +119,7 @@ fn each_directly(world: &World, straddle: &Straddle) -> Result<(), LabError> {
 /// What a router says of the path is passed on for each carrier of the peer.
 fn narrow(world: &World) -> Result<(), LabError> {
     world.inet.ip("route replace 2001:db8:eec0::2/128 dev borrower mtu 1400")?;
-    // What the client has learnt before.
+    // What the client has learnt before; what the lender has, it knows still.
     world.client.ip("route flush cache")?;
     for address in [BORROWED, SECOND] {
         let answer = knock(&world.client, address, 1450, Duration::from_secs(1))?;
