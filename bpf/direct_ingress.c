@@ -63,6 +63,9 @@ INLINE int ask(struct __sk_buff *skb, const struct versions *packet, const struc
 		return SLOW_TOO_BIG;
 	if (end != FOUND || is_ours(watch, fib.ifindex))
 		return PAST_ROUTE;
+	struct net_device *out = device_of(namespace(device(skb)), fib.ifindex);
+	if (!out || filters_out(out))
+		return PAST_FIREWALL;
 	set_out(way, &fib);
 	return SLOW_REASONS;
 }

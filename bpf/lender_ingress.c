@@ -92,6 +92,10 @@ INLINE int find_way(struct __sk_buff *skb, const struct inner *inner, const stru
 	*found = way;
 	if (remembers(way, &seen->flow, tick, 0, total))
 		return way->slow;
+	if (inward && filters_out(device(skb))) {
+		remember(way, &seen->flow, tick, PAST_FIREWALL);
+		return way->slow;
+	}
 	struct fib fib = {};
 	long end = leads(skb, inner, seen, inward ? INTO : skb->ifindex, inward ? skb->ifindex : INTO, total, &fib);
 	if (end == FOUND)

@@ -126,15 +126,12 @@ INLINE bool passes_ours(struct net *net, __u32 chains)
 /* Why nothing that comes in here may go directly. */
 INLINE int look(struct __sk_buff *skb, const struct watch *watch)
 {
-	struct net_device *dev = device(skb);
+	struct net_device *dev = device(skb), *into;
 	struct net *net = namespace(dev);
 	unsigned short type = 0;
-	void *handler = 0, *ingress = 0;
+	void *handler = 0;
 	bpf_probe_read_kernel(&type, sizeof(type), __builtin_preserve_access_index(&dev->type));
 	bpf_probe_read_kernel(&handler, sizeof(handler), __builtin_preserve_access_index(&dev->rx_handler));
-	if (__builtin_preserve_field_info(dev->nf_hooks_ingress, 2))
-		bpf_probe_read_kernel(&ingress, sizeof(ingress),
-				      __builtin_preserve_access_index(&dev->nf_hooks_ingress));
 	if (type != ARPHRD_ETHER)
 		return FOREIGN;
 	if (handler)
@@ -143,7 +140,10 @@ INLINE int look(struct __sk_buff *skb, const struct watch *watch)
 		return PAST_IPSEC;
 	if (bpf_ktime_get_ns() >= watch->until)
 		return PAST_UNWATCHED;
-	return ingress || !passes_ours(net, watch->chains) ? PAST_FIREWALL : SLOW_REASONS;
+	into = device_of(net, INTO);
+	if (!into || filters_in(into) || filters_out(into) || filters_in(dev) || !passes_ours(net, watch->chains))
+		return PAST_FIREWALL;
+	return SLOW_REASONS;
 }
 
 INLINE __u64 facts(struct __sk_buff *skb, const struct watch *watch, __u64 tick)

@@ -265,6 +265,13 @@ fn what_else_the_host_has_is_asked_for() {
         host.left_while(&packet, "too-big", line(narrow[0]), line(narrow[1]));
         let policy = "xfrm policy add src 192.0.2.200/32 dst 192.0.2.201/32 dir fwd";
         host.left_while(&packet, "ipsec", line(policy), line("xfrm policy flush"));
+        let (from, to) = if six { ("six", "four") } else { ("four", "six") };
+        for (hook, dev) in [("ingress", from), ("ingress", "tun"), ("egress", "tun"), ("egress", to)] {
+            let chain =
+                format!("add chain netdev t c {{ type filter hook {hook} device {dev} priority 0; }}");
+            let begin = |_: &mut Host| nft(&["add table netdev t", &chain]);
+            host.left_while(&packet, "firewall", begin, |_| nft(&["delete table netdev t"]));
+        }
         // At AppArmor's place, too, and of the version that comes in and the other.
         for (family, priority) in [("ip", "-225"), ("ip6", "-225"), ("inet", "0")] {
             let chain = "type filter hook postrouting priority";

@@ -358,6 +358,16 @@ fn what_else_a_lender_has_is_asked_for() {
             let begin = |_: &mut Lender| nft(&[&format!("add table {family} t"), &chain]);
             lender.goes_not_while(packet, "firewall", begin, |_| nft(&[&format!("delete table {family} t")]));
         }
+        // Where the device is, and where the uplink sends; what is sent by that in the tunnel is the host's own.
+        for (hook, dev) in [("ingress", "wan"), ("ingress", "tun"), ("egress", "tun"), ("egress", "wan")] {
+            let chain =
+                format!("add chain netdev t c {{ type filter hook {hook} device {dev} priority 0; }}");
+            let begin = |_: &mut Lender| nft(&["add table netdev t", &chain]);
+            let end = |_: &mut Lender| nft(&["delete table netdev t"]);
+            if back || (hook, dev) != ("egress", "wan") {
+                lender.goes_not_while(packet, "firewall", begin, end);
+            }
+        }
         // What there is for IPv6 is passed by anyway: the outer packets are the host's own.
         nft(&["add table ip6 t", "add chain ip6 t c { type filter hook forward priority 0; }"]);
         std::thread::sleep(TICKS);
