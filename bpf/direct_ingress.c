@@ -77,6 +77,8 @@ INLINE int find_way(struct __sk_buff *skb, const struct flow *flow, const struct
 	struct way *way = place_of_way(flow);
 	if (!way)
 		return FOREIGN;
+	if (!fits_routes(watch, packet->before, packet->after))
+		return SLOW_TOO_BIG;
 	*found = way;
 	if (!remembers(way, flow, tick, packet->before, packet->after))
 		remember(way, flow, tick, ask(skb, packet, watch, way));

@@ -17,7 +17,7 @@ enum { ARPHRD_ETHER = 1 };
 /* BPF_FIB_LOOKUP_SKIP_NEIGH: whoever sends finds the neighbour. Linux before 6.3 knows no such flag. */
 enum { SKIP_NEIGHBOUR = 4 };
 /* Devices of ours that there is room for, and ways that are remembered: a power of two. */
-enum { DEVICES = 30, WAYS = 1024 };
+enum { DEVICES = 31, WAYS = 1024 };
 
 static __u64 (*bpf_ktime_get_ns)(void) = (void *)5;
 
@@ -27,6 +27,9 @@ struct watch {
 	__u64 until;
 	/* How many chains of ours stand at the forward hook: no direct packet would be held up by them. */
 	__u32 chains;
+	/* The least MTU that a route of IPv4 says: the kernel forwards by it, but tells programs of it only where it is
+	   locked. The largest number where none says one. */
+	__u32 mtu;
 	/* The host's devices that are ours: nothing goes out by them directly. */
 	__u32 devices, device[DEVICES];
 };
@@ -200,6 +203,12 @@ INLINE bool is_same(const struct flow *one, const struct flow *other)
 	for (int i = 0; i < WORDS; i++)
 		differs |= one->words[i] ^ other->words[i];
 	return !differs;
+}
+
+/* Whether packets as long as these, in bytes, fit into whatever a route says. */
+INLINE bool fits_routes(const struct watch *watch, __u32 before, __u32 after)
+{
+	return before <= watch->mtu && after <= watch->mtu;
 }
 
 /* Where the way of a flow is remembered, if it is. */

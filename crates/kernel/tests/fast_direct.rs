@@ -133,7 +133,7 @@ impl Host {
 }
 
 fn watch() -> Watch {
-    Watch { lasts: Duration::from_secs(600), chains: Some(0), devices: Vec::new() }
+    Watch { lasts: Duration::from_secs(600), chains: Some(0), mtu: None, devices: Vec::new() }
 }
 
 /// The packet with the hops less that both passes take.
@@ -263,6 +263,7 @@ fn what_else_the_host_has_is_asked_for() {
             ["link set six mtu 1280", "link set six mtu 9000"]
         };
         host.left_while(&packet, "too-big", line(narrow[0]), line(narrow[1]));
+        host.left_while(&packet, "too-big", tell(Watch { mtu: Some(1280), ..watch() }), tell(watch()));
         let policy = "xfrm policy add src 192.0.2.200/32 dst 192.0.2.201/32 dir fwd";
         host.left_while(&packet, "ipsec", line(policy), line("xfrm policy flush"));
         let (from, to) = if six { ("six", "four") } else { ("four", "six") };

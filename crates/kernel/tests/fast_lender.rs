@@ -172,7 +172,7 @@ impl Lender {
 }
 
 fn watch() -> Watch {
-    Watch { lasts: Duration::from_secs(600), chains: Some(0), devices: Vec::new() }
+    Watch { lasts: Duration::from_secs(600), chains: Some(0), mtu: None, devices: Vec::new() }
 }
 
 /// Puts bytes in place, an even count at an even offset, with the header's checksum as right or wrong as it was (RFC 1624).
@@ -345,6 +345,7 @@ fn what_else_a_lender_has_is_asked_for() {
             ["link set tun mtu 1290", "link set tun mtu 1400"]
         };
         lender.goes_not_while(packet, "too-big", line(narrow[0]), line(narrow[1]));
+        lender.goes_not_while(packet, "too-big", tell(Watch { mtu: Some(1290), ..watch() }), tell(watch()));
         let bearer = "link add link wan name upper type macvlan";
         lender.goes_not_while(packet, "port", line(bearer), line("link del upper"));
         for direction in ["fwd", "out"] {

@@ -10,7 +10,7 @@ use straddle_intent::object::Task;
 /// The map's name.
 pub(super) const MAP: &str = "WATCH";
 /// Devices that there is room for.
-const DEVICES: usize = 30;
+const DEVICES: usize = 31;
 
 /// What holds of the host until somebody changes it, which whoever tells so watches for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Watch {
     pub lasts: Duration,
     /// How many chains of ours stand at the forward hook; none where a packet must meet one.
     pub chains: Option<u32>,
+    /// The least MTU that a route of IPv4 says, in bytes, where one does.
+    pub mtu: Option<u32>,
     /// The numbers of the host's devices that are ours.
     pub devices: Vec<u32>,
 }
@@ -29,6 +31,7 @@ pub struct Watch {
 pub(super) struct Raw {
     until: u64,
     chains: u32,
+    mtu: u32,
     devices: u32,
     device: [u32; DEVICES],
 }
@@ -56,6 +59,7 @@ impl Watch {
             until: u64::try_from(until).unwrap_or(0),
             // The kernel takes no such number at one hook.
             chains: self.chains.unwrap_or(u32::MAX),
+            mtu: self.mtu.unwrap_or(u32::MAX),
             devices: self.devices.len().min(DEVICES) as u32,
             device,
         }
@@ -73,12 +77,13 @@ mod tests {
         let watch = |count: u32, lasts: u64| Watch {
             lasts: Duration::from_secs(lasts),
             chains: Some(1),
+            mtu: None,
             devices: (0..count).collect(),
         };
-        assert!(watch(30, 90).raw().until > 0);
-        assert_eq!((watch(31, 90).raw().until, watch(30, 0).raw().until), (0, 0));
+        assert!(watch(31, 90).raw().until > 0);
+        assert_eq!((watch(32, 90).raw().until, watch(31, 0).raw().until), (0, 0));
         let lends = Task::Lend(Ends::example(), [192, 0, 2, 1].into());
-        assert!(watch(31, 90).to(Some(&lends)).raw().until > 0);
-        assert_eq!(watch(31, 90).to(Some(&Task::Direct(Tables::example()))).raw().until, 0);
+        assert!(watch(32, 90).to(Some(&lends)).raw().until > 0);
+        assert_eq!(watch(32, 90).to(Some(&Task::Direct(Tables::example()))).raw().until, 0);
     }
 }
