@@ -59,6 +59,7 @@ pub(super) fn direct(translator: &Translator, counted: &[(&str, &Counts)]) -> St
     let path = past(translator.direct.as_ref());
     let mut out = path.map(|path| folded("  direct:", 4, &path)).unwrap_or_default();
     for (device, counts) in counted {
+        out += &at_present(&format!("from {device}: "), counts.now);
         for (words, Traffic { packets, bytes, .. }) in [("IPv6", counts.to6), ("IPv4", counts.to4)] {
             out += &folded("  ", 4, &traffic(&format!("from {device} to {words}: direct"), packets, bytes));
         }
@@ -80,6 +81,7 @@ pub(super) fn lent(direct: Option<&Direct>, counted: Option<&Past>) -> String {
     let Some(path) = past(direct) else { return String::new() };
     let mut out = folded("  direct:", 4, &path);
     let Some(counted) = counted else { return out };
+    out += &at_present("", counted.now);
     for (way, Traffic { packets, bytes, .. }) in [("out", counted.outward), ("in", counted.inward)] {
         out += &folded("  ", 4, &traffic(&format!("{way}: direct"), packets, bytes));
     }
@@ -88,6 +90,13 @@ pub(super) fn lent(direct: Option<&Direct>, counted: Option<&Past>) -> String {
         out += &folded("  ", 4, &line);
     }
     out
+}
+
+/// Why nothing goes past a device, where that is so.
+fn at_present(from: &str, now: Option<&str>) -> String {
+    let meaning = |name| SLOW_DIRECT.iter().find(|(known, _)| *known == name).map(|(_, meaning)| *meaning);
+    let line = |name| format!("{from}not at present, for {name}: {}", meaning(name).unwrap_or_default());
+    now.map(|name| folded("  ", 4, &line(name))).unwrap_or_default()
 }
 
 /// What a carrier's reason means.
@@ -150,7 +159,7 @@ mod tests {
         let direct = Direct { devices: vec!["eth0".into()], slow: None };
         let traffic = |packets| Traffic { packets, bytes: 100 * packets, passes: packets };
         let slow = vec![("syn", 1), ("too-big", 2), ("hops", 3)];
-        let counted = Past { outward: traffic(7), inward: traffic(9), slow };
+        let counted = Past { outward: traffic(7), inward: traffic(9), slow, now: None };
         let expected = "  direct: plain packets that come in by eth0 go out at once while `straddle run`\n    \
                         watches\n  \
                         out: direct 7 packets, 700 B\n  \
@@ -161,6 +170,9 @@ mod tests {
                         its path.\n  \
                         through the device for hops 3: The TTL ran out.\n";
         assert_eq!(lent(Some(&direct), Some(&counted)), expected);
+        let held = Past { now: Some("firewall"), ..Past::default() };
+        let told = lent(Some(&direct), Some(&held));
+        assert!(told.contains("\n  not at present, for firewall: Netfilter has hooks"), "{told}");
         assert_eq!(lent(None, Some(&counted)), "");
         let refused = Direct { slow: Some("no tcx".into()), ..direct };
         assert_eq!(lent(Some(&refused), None), "  direct: none: no tcx\n");

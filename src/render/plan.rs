@@ -130,8 +130,14 @@ pub(crate) fn needs_serving(plan: &Plan) -> String {
     let mut devices: Vec<&str> = plan.served().filter_map(Bridge::device).collect();
     // All clients of a server share one.
     devices.dedup();
-    let translated = |bridge: &Bridge| matches!(&bridge.via, Via::Translator(t) if t.slow.is_none());
-    let what = if plan.served().any(translated) { "not everything" } else { "nothing" };
+    let goes_fast = |bridge: &Bridge| match &bridge.via {
+        Via::Translator(translator) => translator.slow.is_none(),
+        Via::Carrier(carrier) => {
+            carrier.slow.as_ref().is_some_and(|slow| slow.outward.is_none() || slow.inward.is_none())
+        }
+        Via::Relay(_) | Via::Awaited(_) | Via::Routes(_) => false,
+    };
+    let what = if plan.served().any(goes_fast) { "not everything" } else { "nothing" };
     let text = if devices.is_empty() {
         let what = match (plan.served().next().is_some(), plan.answers.is_some()) {
             (true, _) => "nothing listens yet: a relay needs a process",

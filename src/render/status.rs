@@ -43,7 +43,9 @@ pub(crate) fn status(status: &Status) -> String {
         match (&bridge.via, status.counters(bridge)) {
             (Via::Carrier(carrier), counted) => {
                 let by_us = counted.as_ref();
-                out += &by_us.map(|counted| counters(counted, carrier.mtu.value)).unwrap_or_default();
+                // Beside what the kernel carries by itself.
+                let by = if carrier.slow.is_some() { "by `straddle run`: " } else { "" };
+                out += &by_us.map(|counted| counters(by, counted, carrier.mtu.value)).unwrap_or_default();
                 let fast = status.carried(bridge);
                 out += &fast::carried(carrier, fast, by_us);
                 out += &fast::lent(carrier.direct.as_ref(), fast.and_then(|fast| fast.direct.as_ref()));
@@ -89,7 +91,7 @@ pub(crate) fn service(service: &Service) -> String {
         let name = counted["bridge"].as_str().unwrap_or_default();
         out += &format!("\n{}\n", bold(name));
         if counted["packets_out"].is_u64() {
-            out += &counters(counted, 0);
+            out += &counters("", counted, 0);
         } else if counted["listeners"].is_array() {
             out += &super::relay::counters(counted);
         }
@@ -224,10 +226,13 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-fn counters(counted: &Value, mtu: u32) -> String {
+/// How long ago the peer may have answered that it has no tunnel, in seconds: whoever sends is answered again.
+const ABSENT: u64 = 120;
+
+fn counters(by: &str, counted: &Value, mtu: u32) -> String {
     let number = |key: &str| counted[key].as_u64().unwrap_or(0);
     let mut out = format!(
-        "  out {} packets, {}; in {} packets, {}\n",
+        "  {by}out {} packets, {}; in {} packets, {}\n",
         number("packets_out"),
         bytes(number("bytes_out")),
         number("packets_in"),
@@ -240,11 +245,11 @@ fn counters(counted: &Value, mtu: u32) -> String {
     }
     let meaning = |name: &str| Encap::ALL.iter().find(|reason| reason.name() == name).map(|it| it.describe());
     out += &counts(&counted["drops"], &meaning);
-    if let Some(then) = counted["no_tunnel_at"].as_u64() {
-        let ago = now().saturating_sub(then);
+    let ago = counted["no_tunnel_at"].as_u64().map(|then| now().saturating_sub(then));
+    if let Some(ago) = ago.filter(|ago| *ago <= ABSENT) {
         out += &folded(
             "  ",
-            2,
+            4,
             &format!(
                 "{} {ago} s ago the peer's host answered that it has no such tunnel: is `straddle run` up there?",
                 bad("no tunnel:")

@@ -11,7 +11,7 @@ use std::time::Duration;
 use straddle_intent::object::{FastPath, Hook};
 use straddle_kernel::Live;
 use straddle_lab::host::Host;
-use straddle_lab::probe::ping;
+use straddle_lab::probe::{Answer, knock, ping};
 use straddle_lab::state::HostState;
 use straddle_lab::straddle::{Installed, Straddle, config};
 use straddle_lab::world::{BORROWED, CLIENT, World, WorldOptions};
@@ -80,6 +80,8 @@ fn pings_go_again(world: &World, lender: &Installed<'_>) -> Result<(), LabError>
 fn obeyed(world: &World, lender: &Installed<'_>, change: &[&str], undo: &[&str]) -> Result<(), LabError> {
     world.lender.run(change)?;
     assert_eq!(ping(&world.client, BORROWED.into(), 3)?.received, 0, "{change:?}");
+    let told = lender.try_verb(&["status"])?.stdout;
+    assert_eq!(told.contains("\n  not at present, for firewall: "), change.contains(&"nft"), "{told}");
     world.lender.run(undo)?;
     pings_go_again(world, lender)
 }
@@ -127,6 +129,8 @@ fn lent_by(carrier: Carrier) -> Result<(), LabError> {
         |verb: &'static str| ["ip", "route", verb, "unreachable", "198.51.100.10/32", "table", "4601"];
     obeyed(&world, &lender, &nowhere("add"), &nowhere("del"))?;
 
+    a_routes_mtu_counts(&world)?;
+
     let [by_lender, by_borrower] = running;
     let again = while_bytes_flow((&world.client, &world.borrower), there, |flow| {
         flow.goes_on("directly")?;
@@ -167,6 +171,17 @@ fn a_translators_rules_are_no_hindrance() -> Result<(), LabError> {
     lender.down()?;
     borrower.down()?;
     running.into_iter().try_for_each(|process| process.ends(LIMIT))
+}
+
+/// The kernel forwards by what a route says; programs are told of it by `run`.
+fn a_routes_mtu_counts(world: &World) -> Result<(), LabError> {
+    let route = |verb: &str| format!("route {verb} 198.51.100.0/24 via 192.0.2.1 dev eth0 onlink table 4601");
+    world.lender.ip(&format!("{} mtu 1300", route("add")))?;
+    wait::until("a packet that the route has no room for to be refused", LIMIT, || {
+        let answer = knock(&world.borrower, CLIENT, 1400, Duration::from_secs(1)).ok()?;
+        matches!(answer, Answer::FragNeeded { mtu: 1300, .. }).then_some(())
+    })?;
+    world.lender.ip(&route("del"))
 }
 
 /// Its lines fit into a terminal, and say why a connection's first packets took the other way.

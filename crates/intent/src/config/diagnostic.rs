@@ -20,7 +20,9 @@ impl Diagnostic {
         let message = error.message().replace('\n', ", ");
         let help = match message.as_str() {
             m if m.contains("duplicate key") => "keep one of the two",
-            m if m.contains("string") || m.contains("quote") => "put the value in double quotes: \"…\"",
+            m if m.contains("string") || m.contains("quote") => {
+                "put the value in double quotes: \"…\"; true, false and numbers stand without"
+            }
             m if m.contains("key with no value") || m.contains("`=`") => "write KEY = \"VALUE\"",
             _ => "each line is [SECTION], [[SECTION]] or KEY = \"VALUE\" (TOML)",
         };

@@ -19,6 +19,8 @@ include!(concat!(env!("OUT_DIR"), "/slow_lender.rs"));
 pub(super) const MAP: &str = "COUNTS";
 /// That of a lender's program for what went past the device.
 pub(super) const PAST: &str = "PAST";
+/// That of what a program that goes past a device knows of the host.
+const FACTS: &str = "FACTS";
 /// Its elements: what the program counts, and what those before it have counted.
 const OWN: u32 = 0;
 const FORMER: u32 = 1;
@@ -63,6 +65,17 @@ pub(super) struct Raw {
 // SAFETY: a C structure of 64-bit integers alone.
 unsafe impl Pod for Raw {}
 
+/// `struct facts` of `bpf/past.h`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+struct Facts {
+    tick: u64,
+    slow: u64,
+}
+
+// SAFETY: a C structure of 64-bit integers alone.
+unsafe impl Pod for Facts {}
+
 /// What a program has done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Counts {
@@ -74,6 +87,9 @@ pub struct Counts {
     pub lost: u64,
     /// How often a packet was left to the slow path, by reason; those that never happened are left out.
     pub slow: Vec<(&'static str, u64)>,
+    /// Why nothing goes past the device at present, as the last packet found it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub now: Option<&'static str>,
 }
 
 /// What a carrier's programs have done.
@@ -104,6 +120,9 @@ pub struct Past {
     /// How often a packet went through the device instead, by reason (of [`SLOW_CARRIER`],
     /// [`SLOW_DIRECT`] and [`SLOW_LENDER`]).
     pub slow: Vec<(&'static str, u64)>,
+    /// Why nothing does at present, as the last packet found it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub now: Option<&'static str>,
 }
 
 /// What a carrier's programs have done, and what went outward and inward of each client that was asked for.
@@ -125,9 +144,14 @@ impl Carried {
     }
 
     /// What it has done behind a lender's uplink, where that went past the device.
-    pub(super) fn past(self, raw: &Raw) -> Carried {
-        let slow = named(&[&SLOW_CARRIER[..], &SLOW_DIRECT, &SLOW_LENDER].concat(), raw);
-        let direct = Past { outward: raw.to4, inward: raw.to6, slow };
+    pub(super) fn past(self, raw: &Raw, now: Option<u64>) -> Carried {
+        let reasons = [&SLOW_CARRIER[..], &SLOW_DIRECT, &SLOW_LENDER].concat();
+        let direct = Past {
+            outward: raw.to4,
+            inward: raw.to6,
+            slow: named(&reasons, raw),
+            now: at_present(&reasons, now),
+        };
         Carried { outward: raw.to4, lost: self.lost + raw.lost, direct: Some(direct), ..self }
     }
 
@@ -152,6 +176,8 @@ pub(super) struct Kept {
     all: PerCpuArray<MapData, Raw>,
     /// A lender's of what went past the device.
     past: Option<PerCpuArray<MapData, Raw>>,
+    /// What is known of the host where something goes past a device.
+    facts: Option<PerCpuArray<MapData, Facts>>,
     /// Where it knows clients.
     pub(super) clients: Option<Clients>,
 }
@@ -160,7 +186,7 @@ impl Kept {
     /// Those of a program with this number.
     pub(super) fn of(program: u32) -> Result<Kept, Error> {
         let ids = info(program).map(|info| info.map_ids()).transpose().map_err(refused)?.flatten();
-        let (mut all, mut past) = (None, None);
+        let (mut all, mut past, mut facts) = (None, None, None);
         let mut maps = Vec::new();
         for id in ids.unwrap_or_default() {
             let data = MapData::from_id(id).map_err(refused)?;
@@ -170,17 +196,34 @@ impl Kept {
                     let map = Map::from_map_data(data).and_then(TryInto::try_into).map_err(refused)?;
                     *(if name == MAP { &mut all } else { &mut past }) = Some(map);
                 }
+                Some(FACTS) => {
+                    facts = Some(Map::from_map_data(data).and_then(TryInto::try_into).map_err(refused)?);
+                }
                 Some(name) => maps.push((name.to_owned(), data)),
                 None => {}
             }
         }
         let all = all.ok_or_else(|| refused("its program has no counters"))?;
-        Ok(Kept { all, past, clients: Clients::among(maps) })
+        Ok(Kept { all, past, facts, clients: Clients::among(maps) })
     }
 
     /// What the program has counted, and those before it in its place.
     pub(super) fn read(&self) -> Result<Raw, Error> {
         sum(&self.all)
+    }
+
+    /// What a translator's has counted.
+    pub(super) fn counts(&self) -> Result<Counts, Error> {
+        let counts = Counts::from(self.read()?);
+        Ok(Counts { now: at_present(&[&SLOW[..], &SLOW_DIRECT].concat(), self.now()?), ..counts })
+    }
+
+    /// The number of the reason why nothing went past the device when a packet last came; beyond them all where it did.
+    pub(super) fn now(&self) -> Result<Option<u64>, Error> {
+        let Some(facts) = &self.facts else { return Ok(None) };
+        let values = facts.get(&OWN, 0).map_err(refused)?;
+        let last = values.iter().filter(|facts| facts.tick > 0).max_by_key(|facts| facts.tick);
+        Ok(last.map(|facts| facts.slow))
     }
 
     /// The same of what went past the device; none where it is no lender's.
@@ -224,8 +267,17 @@ impl Raw {
 impl From<Raw> for Counts {
     fn from(raw: Raw) -> Counts {
         let reasons = [&SLOW[..], &SLOW_DIRECT].concat();
-        Counts { to4: raw.to4, to6: raw.to6, lost: raw.lost, slow: named(&reasons, &raw) }
+        Counts { to4: raw.to4, to6: raw.to6, lost: raw.lost, slow: named(&reasons, &raw), now: None }
     }
+}
+
+/// The reason with this number. The first beyond all is that there is none, the next that the device is no Ethernet.
+fn at_present(reasons: &[(&'static str, &str)], number: Option<u64>) -> Option<&'static str> {
+    let number = usize::try_from(number?).ok()?;
+    if number == reasons.len() + 1 {
+        return Some("port");
+    }
+    reasons.get(number).map(|(name, _)| *name)
 }
 
 /// Those that happened, by name.

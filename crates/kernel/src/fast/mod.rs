@@ -152,7 +152,7 @@ pub(crate) fn tell(socket: &mut Socket, names: &Names, known: &FastPath) -> Resu
 /// What the program in front of a translator's device has counted; none where there is none.
 pub(crate) fn counts(socket: &mut Socket, dev: &str, names: &Names) -> Result<Option<Counts>, Error> {
     let kept = egress(socket, dev, names)?;
-    kept.map(|kept| kept.read().map(Into::into)).transpose()
+    kept.map(|kept| kept.counts()).transpose()
 }
 
 /// What the program behind `uplink` that goes past a translator's device has counted; none where there is none.
@@ -161,7 +161,7 @@ pub(crate) fn direct_counts(
     served: (&str, &str),
     names: &Names,
 ) -> Result<Option<Counts>, Error> {
-    ingress::kept(socket, served, names)?.map(|kept| kept.read().map(Into::into)).transpose()
+    ingress::kept(socket, served, names)?.map(|kept| kept.counts()).transpose()
 }
 
 /// Tells such a program what is so of the host. Where there is none there is nothing to tell.
@@ -192,7 +192,8 @@ pub(crate) fn carried(
     let outward_all = outward.map(Kept::read).transpose()?.map(|raw| Carried::outward(&raw));
     let mut inward_all = inward.map(Kept::read).transpose()?.map(|raw| Carried::inward(&raw));
     if let Some(past) = inward.map(Kept::read_past).transpose()?.flatten() {
-        inward_all = inward_all.map(|inward| inward.past(&past));
+        let now = inward.map(Kept::now).transpose()?.flatten();
+        inward_all = inward_all.map(|inward| inward.past(&past, now));
     }
     let known = [outward, inward].map(|kept| kept.and_then(|kept| kept.clients.as_ref()));
     let [out, back] = known.map(|known| known.map_or_else(|| Ok(BTreeMap::new()), Clients::read));

@@ -252,7 +252,7 @@ impl Loaded {
         };
         let inward = sum(counts::MAP)?.map(|raw| super::Carried::inward(&raw)).unwrap_or_default();
         Ok(match sum(counts::PAST)? {
-            Some(past) => inward.past(&past),
+            Some(past) => inward.past(&past, None),
             None => inward,
         })
     }
