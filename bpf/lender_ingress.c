@@ -20,7 +20,7 @@ enum { BOTH = 0, WORDS = 2 };
 /* The address that is lent, as it stands on the wire. */
 const volatile __u32 LENT;
 
-/* What went past the device, and why other packets did not. */
+/* What of all that went past the device, and why other packets did not. */
 COUNTED_BY(PAST, struct counts);
 
 /* What is looked at of a TCP header. */
@@ -128,8 +128,9 @@ INLINE bool pass_on(struct __sk_buff *skb, __u32 at, const struct ipv4 *head)
 }
 
 /* A packet for the address, to the borrower. */
-INLINE int lend(struct __sk_buff *skb, struct counts *past, const struct watch *watch)
+INLINE int lend(struct __sk_buff *skb, struct counts *counts, struct counts *past, const struct watch *watch)
 {
+	__u32 packets = skb->gso_segs;
 	struct parcel parcel = { .way = ask(skb) };
 	const struct ipv4 *head = &parcel.inner.four;
 	int slow = read_inner(skb, 0, &parcel.inner);
@@ -156,11 +157,12 @@ INLINE int lend(struct __sk_buff *skb, struct counts *past, const struct watch *
 	if (slow == SLOW_REASONS && padded && !unpad(skb, length))
 		slow = SLOW_REFUSED;
 	if (slow == SLOW_REASONS)
-		slow = encapsulate(skb, past, ETHERNET, &parcel);
+		slow = encapsulate(skb, counts, ETHERNET, &parcel);
 	if (slow != SLOW_REASONS)
 		return slow;
 	if (!pass_on(skb, ETHERNET + parcel.head, head))
-		return lost(past);
+		return lost(counts);
+	count(&past->outward, packets, length);
 	/* A stale time of departure would hold it up in the next queue. */
 	skb->tstamp = 0;
 	return send_out(skb, parcel.way);
@@ -225,7 +227,7 @@ int straddle_fast(struct __sk_buff *skb)
 	/* What is for another host, or for a VLAN above this device. */
 	if (skb->protocol != BE16(ETH_P_IP) || skb->pkt_type || skb->vlan_present)
 		return TC_ACT_UNSPEC;
-	int end = lend(skb, past, watch);
+	int end = lend(skb, counts, past, watch);
 	if (end < 0)
 		return -end;
 	if (end < SLOW_REASONS)
