@@ -348,6 +348,9 @@ fn what_else_a_lender_has_is_asked_for() {
         for direction in ["fwd", "out"] {
             let policy = format!("xfrm policy add src 192.0.2.200/32 dst 192.0.2.201/32 dir {direction}");
             lender.goes_not_while(packet, "ipsec", |_| ip(&policy), line("xfrm policy flush"));
+            let none =
+                |action| move |_: &mut Lender| ip(&format!("xfrm policy setdefault {direction} {action}"));
+            lender.goes_not_while(packet, "ipsec", none("block"), none("accept"));
         }
         // At AppArmor's place, too.
         let chains = [("ip", "postrouting", "-225"), ("inet", "prerouting", "0"), ("ip", "forward", "0")];
