@@ -51,13 +51,18 @@ INLINE int see(struct __sk_buff *skb, __u32 at, const struct inner *inner, struc
 	if (!legal4(BE32(head->source)) || !legal4(BE32(head->destination)))
 		return PAST_ADDRESS;
 	struct tcp tcp = {};
+	__u32 length = inner->length - sizeof(*head);
+	int ports = ports_at(head->protocol);
+	at += sizeof(*head);
 	if (head->protocol == TCP) {
-		if (inner->length < sizeof(*head) + 20 || !load(skb, at + sizeof(*head), &tcp, sizeof(tcp)))
+		if (length < 20 || !load(skb, at, &tcp, sizeof(tcp)))
 			return SLOW_SHAPE;
 		if (tcp.flags & SYN)
 			return PAST_SYN;
-	} else if (head->protocol == UDP) {
-		if (inner->length < sizeof(*head) + 8 || !load(skb, at + sizeof(*head), &tcp.ports, sizeof(tcp.ports)))
+	} else if (head->protocol == UDP && length < 8) {
+		return SLOW_SHAPE;
+	} else if (ports >= 0 && length >= ports + sizeof(tcp.ports)) {
+		if (!load(skb, at + ports, &tcp.ports, sizeof(tcp.ports)))
 			return SLOW_SHAPE;
 	}
 	seen->ports[0] = tcp.ports[0];

@@ -337,6 +337,13 @@ fn what_else_a_lender_has_is_asked_for() {
         ] {
             lender.goes_not_while(packet, "route", line(begin), line(end));
         }
+        // Where rules find ports: of DCCP, ESP, SCTP and UDP-Lite as of UDP, of AH behind its first word.
+        for (protocol, port) in [(33, 53), (50, 53), (132, 53), (136, 53), (51, 1288)] {
+            let packet = changed(one(back), TTL, &[64, protocol]);
+            let [begin, end] = ["add", "del"]
+                .map(|verb| format!("-4 rule {verb} ipproto {protocol} sport {port} blackhole"));
+            lender.goes_not_while((back, &packet), "route", |_| ip(&begin), |_| ip(&end));
+        }
         let narrow = if back {
             ["link set wan mtu 1290", "link set wan mtu 9000"]
         } else {
