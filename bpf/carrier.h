@@ -182,6 +182,9 @@ INLINE int read_inner(struct __sk_buff *skb, __u32 at, struct inner *inner)
 		struct ipv6 head;
 		if (!load(skb, at, &head, sizeof(head)) || BE32(head.first) >> 28 != 6)
 			return SLOW_SHAPE;
+		/* A jumbogram's length stands in an option (RFC 2675 section 3). */
+		if (!head.payload_len && !head.next_header)
+			return SLOW_SHAPE;
 		inner->class = BE32(head.first) >> 20;
 		inner->protocol = head.next_header;
 		inner->header = sizeof(head);

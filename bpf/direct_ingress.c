@@ -63,6 +63,9 @@ INLINE int ask(struct __sk_buff *skb, const struct versions *packet, const struc
 		return SLOW_TOO_BIG;
 	if (end != FOUND || is_ours(watch, fib.ifindex))
 		return PAST_ROUTE;
+	struct net_device *out = device_of(namespace(device(skb)), fib.ifindex);
+	if (!out || filters_out(out))
+		return PAST_FIREWALL;
 	set_out(way, &fib);
 	return SLOW_REASONS;
 }
@@ -74,6 +77,8 @@ INLINE int find_way(struct __sk_buff *skb, const struct flow *flow, const struct
 	struct way *way = place_of_way(flow);
 	if (!way)
 		return FOREIGN;
+	if (!fits_routes(watch, packet->before, packet->after))
+		return SLOW_TOO_BIG;
 	*found = way;
 	if (!remembers(way, flow, tick, packet->before, packet->after))
 		remember(way, flow, tick, ask(skb, packet, watch, way));

@@ -34,7 +34,15 @@ struct nf_hook_ops {
 struct netns_nf {
 	struct nf_hook_entries *hooks_ipv4[HOOKS], *hooks_ipv6[HOOKS];
 } __attribute__((preserve_access_index));
+struct hlist_node {
+	struct hlist_node *next;
+} __attribute__((preserve_access_index));
+struct hlist_head {
+	struct hlist_node *first;
+} __attribute__((preserve_access_index));
 struct net {
+	/* The namespace's devices by their numbers: NETDEV_HASHENTRIES lists (net/core/dev.h). */
+	struct hlist_head *dev_index_head;
 	struct netns_xfrm xfrm;
 	struct netns_nf nf;
 } __attribute__((preserve_access_index));
@@ -44,8 +52,10 @@ typedef struct {
 struct net_device {
 	possible_net_t nd_net;
 	unsigned short type;
+	int ifindex;
+	struct hlist_node index_hlist;
 	void *rx_handler;
-	struct nf_hook_entries *nf_hooks_ingress;
+	struct nf_hook_entries *nf_hooks_ingress, *nf_hooks_egress;
 } __attribute__((preserve_access_index));
 struct sk_buff___dev {
 	struct net_device *dev;
@@ -66,6 +76,46 @@ INLINE struct net *namespace(struct net_device *dev)
 	struct net *net = 0;
 	bpf_probe_read_kernel(&net, sizeof(net), __builtin_preserve_access_index(&dev->nd_net.net));
 	return net;
+}
+
+/* A namespace's device by its number; none where it is not found. */
+INLINE struct net_device *device_of(struct net *net, int ifindex)
+{
+	/* NETDEV_HASHENTRIES, and how long a list is followed. */
+	enum { LISTS = 256, MOST = 32 };
+	struct hlist_head *lists = 0;
+	struct hlist_node *node = 0;
+	bpf_probe_read_kernel(&lists, sizeof(lists), __builtin_preserve_access_index(&net->dev_index_head));
+	bpf_probe_read_kernel(&node, sizeof(node), &lists[ifindex & (LISTS - 1)]);
+	for (int i = 0; i < MOST && node; i++) {
+		struct net_device *dev =
+			(void *)node - __builtin_preserve_field_info(((struct net_device *)0)->index_hlist, 0);
+		int found = 0;
+		bpf_probe_read_kernel(&found, sizeof(found), __builtin_preserve_access_index(&dev->ifindex));
+		if (found == ifindex)
+			return dev;
+		bpf_probe_read_kernel(&node, sizeof(node), node);
+	}
+	return 0;
+}
+
+/* Whether netfilter looks at what comes in by a device (nftables' family netdev). */
+INLINE bool filters_in(struct net_device *dev)
+{
+	void *hooks = 0;
+	/* Kernels without that hook, and without the one below, have no such field (BPF_FIELD_EXISTS). */
+	if (__builtin_preserve_field_info(dev->nf_hooks_ingress, 2))
+		bpf_probe_read_kernel(&hooks, sizeof(hooks), __builtin_preserve_access_index(&dev->nf_hooks_ingress));
+	return hooks != 0;
+}
+
+/* The same of what is sent by it. What a program redirects is not shown to it (nf_skip_egress of the kernel's). */
+INLINE bool filters_out(struct net_device *dev)
+{
+	void *hooks = 0;
+	if (__builtin_preserve_field_info(dev->nf_hooks_egress, 2))
+		bpf_probe_read_kernel(&hooks, sizeof(hooks), __builtin_preserve_access_index(&dev->nf_hooks_egress));
+	return hooks != 0;
 }
 
 /* Whether the host has IPsec policies of these directions, a bit each, or lets nothing pass without one: a program's

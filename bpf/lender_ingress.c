@@ -89,14 +89,20 @@ INLINE long leads(struct __sk_buff *skb, const struct inner *inner, const struct
 /* Whether the host would pass it on from one device to the other as it is: SLOW_REASONS, with its way. `total` bytes is
    the longest packet that a device makes of this one. */
 INLINE int find_way(struct __sk_buff *skb, const struct inner *inner, const struct seen *seen, bool inward,
-		    __u32 total, __u64 tick, struct way **found)
+		    __u32 total, const struct watch *watch, __u64 tick, struct way **found)
 {
 	struct way *way = place_of_way(&seen->flow);
 	if (!way)
 		return FOREIGN;
+	if (!fits_routes(watch, total, total))
+		return SLOW_TOO_BIG;
 	*found = way;
 	if (remembers(way, &seen->flow, tick, 0, total))
 		return way->slow;
+	if (inward && filters_out(device(skb))) {
+		remember(way, &seen->flow, tick, PAST_FIREWALL);
+		return way->slow;
+	}
 	struct fib fib = {};
 	long end = leads(skb, inner, seen, inward ? INTO : skb->ifindex, inward ? skb->ifindex : INTO, total, &fib);
 	if (end == FOUND)
@@ -156,7 +162,7 @@ INLINE int lend(struct __sk_buff *skb, struct counts *counts, struct counts *pas
 	if (slow == SLOW_REASONS)
 		slow = measure(skb, padded ? skb->len - length : ETHERNET, &parcel);
 	if (slow == SLOW_REASONS)
-		slow = find_way(skb, &parcel.inner, &seen, false, parcel.longest, tick, &way);
+		slow = find_way(skb, &parcel.inner, &seen, false, parcel.longest, watch, tick, &way);
 	if (slow == SLOW_REASONS)
 		slow = find_out(skb, INTO, &parcel);
 	if (slow == SLOW_REASONS && padded && !unpad(skb, length))
@@ -192,7 +198,7 @@ INLINE int may_leave(struct __sk_buff *skb, const struct opened *opened, const s
 	if (!one)
 		return SLOW_OFFLOAD;
 	/* Nothing takes off what may stand behind the packet. */
-	return opened->rest == ETHERNET ? find_way(skb, inner, &seen, true, one, tick, way) : SLOW_SHAPE;
+	return opened->rest == ETHERNET ? find_way(skb, inner, &seen, true, one, watch, tick, way) : SLOW_SHAPE;
 }
 
 /* An outer packet from the borrower. */

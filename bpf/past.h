@@ -17,7 +17,7 @@ enum { ARPHRD_ETHER = 1 };
 /* BPF_FIB_LOOKUP_SKIP_NEIGH: whoever sends finds the neighbour. Linux before 6.3 knows no such flag. */
 enum { SKIP_NEIGHBOUR = 4 };
 /* Devices of ours that there is room for, and ways that are remembered: a power of two. */
-enum { DEVICES = 30, WAYS = 1024 };
+enum { DEVICES = 31, WAYS = 1024 };
 
 static __u64 (*bpf_ktime_get_ns)(void) = (void *)5;
 
@@ -27,6 +27,9 @@ struct watch {
 	__u64 until;
 	/* How many chains of ours stand at the forward hook: no direct packet would be held up by them. */
 	__u32 chains;
+	/* The least MTU that a route of IPv4 says: the kernel forwards by it, but tells programs of it only where it is
+	   locked. The largest number where none says one. */
+	__u32 mtu;
 	/* The host's devices that are ours: nothing goes out by them directly. */
 	__u32 devices, device[DEVICES];
 };
@@ -126,15 +129,12 @@ INLINE bool passes_ours(struct net *net, __u32 chains)
 /* Why nothing that comes in here may go directly. */
 INLINE int look(struct __sk_buff *skb, const struct watch *watch)
 {
-	struct net_device *dev = device(skb);
+	struct net_device *dev = device(skb), *into;
 	struct net *net = namespace(dev);
 	unsigned short type = 0;
-	void *handler = 0, *ingress = 0;
+	void *handler = 0;
 	bpf_probe_read_kernel(&type, sizeof(type), __builtin_preserve_access_index(&dev->type));
 	bpf_probe_read_kernel(&handler, sizeof(handler), __builtin_preserve_access_index(&dev->rx_handler));
-	if (__builtin_preserve_field_info(dev->nf_hooks_ingress, 2))
-		bpf_probe_read_kernel(&ingress, sizeof(ingress),
-				      __builtin_preserve_access_index(&dev->nf_hooks_ingress));
 	if (type != ARPHRD_ETHER)
 		return FOREIGN;
 	if (handler)
@@ -143,7 +143,10 @@ INLINE int look(struct __sk_buff *skb, const struct watch *watch)
 		return PAST_IPSEC;
 	if (bpf_ktime_get_ns() >= watch->until)
 		return PAST_UNWATCHED;
-	return ingress || !passes_ours(net, watch->chains) ? PAST_FIREWALL : SLOW_REASONS;
+	into = device_of(net, INTO);
+	if (!into || filters_in(into) || filters_out(into) || filters_in(dev) || !passes_ours(net, watch->chains))
+		return PAST_FIREWALL;
+	return SLOW_REASONS;
 }
 
 INLINE __u64 facts(struct __sk_buff *skb, const struct watch *watch, __u64 tick)
@@ -218,6 +221,12 @@ INLINE bool is_same(const struct flow *one, const struct flow *other)
 	for (int i = 0; i < WORDS; i++)
 		differs |= one->words[i] ^ other->words[i];
 	return !differs;
+}
+
+/* Whether packets as long as these, in bytes, fit into whatever a route says. */
+INLINE bool fits_routes(const struct watch *watch, __u32 before, __u32 after)
+{
+	return before <= watch->mtu && after <= watch->mtu;
 }
 
 /* Where the way of a flow is remembered, if it is. */

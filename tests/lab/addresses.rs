@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use straddle_lab::probe::{Answer, knock, stream};
+use straddle_lab::probe::{Answer, knock, ping, stream};
 use straddle_lab::process::Process;
 use straddle_lab::state::HostState;
 use straddle_lab::straddle::Straddle;
@@ -76,20 +76,51 @@ fn two_addresses_of_one_lender_are_lent_at_once() -> Result<(), LabError> {
     let world = World::build(WorldOptions::default())?;
     world.lender.ip("address add 192.0.2.159/24 dev eth0")?;
     let before = HostState::read(&world.lender)?;
-    let straddle = Straddle::with_config(&world, exe(), TWO)?;
-    let running = run(&world, &straddle)?;
-    assert!(borrowed(&world, BORROWED)?, "the first");
-    assert!(borrowed(&world, SECOND)?, "the second");
-    narrow(&world)?;
-    straddle.on(&world.lender).down()?;
-    drop(running);
-    same("after down", &before, &world.lender);
+    for text in [TWO.into(), TWO.replace("key =", "direct = true\nkey =")] {
+        let straddle = Straddle::with_config(&world, exe(), &text)?;
+        let running = run(&world, &straddle)?;
+        assert!(borrowed(&world, BORROWED)?, "the first");
+        assert!(borrowed(&world, SECOND)?, "the second");
+        if text != TWO {
+            each_directly(&world, &straddle)?;
+        }
+        narrow(&world)?;
+        [&world.lender, &world.borrower]
+            .into_iter()
+            .try_for_each(|host| straddle.on(host).down().map(drop))?;
+        drop(running);
+        same("after down", &before, &world.lender);
+    }
+    Ok(())
+}
+
+/// Each address's packets go past a device of its own.
+fn each_directly(world: &World, straddle: &Straddle) -> Result<(), LabError> {
+    let counted = || -> Result<Vec<[u64; 2]>, LabError> {
+        let status = straddle.on(&world.lender).json("status")?;
+        let packets = |bridge: &serde_json::Value| {
+            ["outward", "inward"].map(|way| bridge["fast"]["direct"][way]["packets"].as_u64().unwrap())
+        };
+        Ok(status["bridges"].as_array().unwrap().iter().map(packets).collect())
+    };
+    for (place, address) in [BORROWED, SECOND].into_iter().enumerate() {
+        let before = counted()?;
+        assert!(ping(&world.client, address.into(), 5)?.complete(), "{address}");
+        let went: Vec<[u64; 2]> = before
+            .iter()
+            .zip(counted()?)
+            .map(|(before, after)| [0, 1].map(|way| after[way] - before[way]))
+            .collect();
+        assert_eq!((went[place], went[1 - place]), ([5, 5], [0, 0]), "{address}");
+    }
     Ok(())
 }
 
 /// What a router says of the path is passed on for each carrier of the peer.
 fn narrow(world: &World) -> Result<(), LabError> {
-    world.inet.ip("route add 2001:db8:eec0::2/128 dev borrower mtu 1400")?;
+    world.inet.ip("route replace 2001:db8:eec0::2/128 dev borrower mtu 1400")?;
+    // What the client has learnt before; what the lender has, it knows still.
+    world.client.ip("route flush cache")?;
     for address in [BORROWED, SECOND] {
         let answer = knock(&world.client, address, 1450, Duration::from_secs(1))?;
         assert!(matches!(answer, Answer::FragNeeded { mtu: 1352, .. }), "{address}: {answer:?}");

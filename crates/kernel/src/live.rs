@@ -107,7 +107,10 @@ impl Live {
         let (links, names) = link::dump(&mut self.socket)?;
         let ours = links.iter().filter(|link| link.bridge.is_some());
         let devices = ours.map(|link| index(&names, &link.name)).collect::<Result<_, _>>()?;
-        let watch = Watch { lasts, chains, devices };
+        let routes = route::dump(&mut self.socket, &names)?;
+        let mtu =
+            routes.iter().filter(|route| route.dst.addr().is_ipv4()).filter_map(|route| route.mtu).min();
+        let watch = Watch { lasts, chains, mtu, devices };
         programs.try_for_each(|program| fast::watched(&mut self.socket, program, &watch, &names))
     }
 

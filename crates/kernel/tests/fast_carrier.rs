@@ -373,6 +373,30 @@ fn no_client_at_all() {
     assert_eq!(through(&pair.inward, &[head, inner].concat(), &mut pair.room), None);
 }
 
+/// Where a jumbogram ends stands in an option, which the core does not read.
+#[test]
+fn jumbograms_are_left() {
+    if !root("jumbograms_are_left") {
+        return;
+    }
+    namespace();
+    let mut jumbogram = [&[0x60, 0, 0, 0, 0, 0, 0, 64][..], &[0x20; 32]].concat();
+    for kind in [Kind::Ip6gre { key: None }, Kind::Sit] {
+        let mut pair = Pair::new(ends(kind));
+        let Peers::One { remote, .. } = pair.ends.peers else { unreachable!("one peer") };
+        // Of nothing (RFC 8200 section 4.7) the same is plain.
+        for (next, goes) in [(0, false), (59, true)] {
+            jumbogram[6] = next;
+            assert_eq!(pair.out(&jumbogram, goes), goes, "{kind:?} {next}");
+            let gre: &[u8] = if kind == Kind::Sit { &[] } else { &[0, 0, 0x86, 0xdd] };
+            let sent = [gre, &jumbogram].concat();
+            let sent = [outer(remote, pair.ends.local, kind, 0, sent.len()), sent].concat();
+            let found = through(&pair.inward, &sent, &mut pair.room);
+            assert_eq!(found, goes.then(|| jumbogram.clone()), "{kind:?} {next}");
+        }
+    }
+}
+
 /// What 10,000 clients cost for each packet, and what one: `cargo test --test fast_carrier -- --ignored --nocapture`. Where
 /// each packet is for or from another client, none finds what the one before has brought near.
 #[test]

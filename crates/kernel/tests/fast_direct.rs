@@ -133,7 +133,7 @@ impl Host {
 }
 
 fn watch() -> Watch {
-    Watch { lasts: Duration::from_secs(600), chains: Some(0), devices: Vec::new() }
+    Watch { lasts: Duration::from_secs(600), chains: Some(0), mtu: None, devices: Vec::new() }
 }
 
 /// The packet with the hops less that both passes take.
@@ -263,8 +263,16 @@ fn what_else_the_host_has_is_asked_for() {
             ["link set six mtu 1280", "link set six mtu 9000"]
         };
         host.left_while(&packet, "too-big", line(narrow[0]), line(narrow[1]));
+        host.left_while(&packet, "too-big", tell(Watch { mtu: Some(1280), ..watch() }), tell(watch()));
         let policy = "xfrm policy add src 192.0.2.200/32 dst 192.0.2.201/32 dir fwd";
         host.left_while(&packet, "ipsec", line(policy), line("xfrm policy flush"));
+        let (from, to) = if six { ("six", "four") } else { ("four", "six") };
+        for (hook, dev) in [("ingress", from), ("ingress", "tun"), ("egress", "tun"), ("egress", to)] {
+            let chain =
+                format!("add chain netdev t c {{ type filter hook {hook} device {dev} priority 0; }}");
+            let begin = |_: &mut Host| nft(&["add table netdev t", &chain]);
+            host.left_while(&packet, "firewall", begin, |_| nft(&["delete table netdev t"]));
+        }
         // At AppArmor's place, too, and of the version that comes in and the other.
         for (family, priority) in [("ip", "-225"), ("ip6", "-225"), ("inet", "0")] {
             let chain = "type filter hook postrouting priority";

@@ -6,7 +6,7 @@
 //!  all of IPv4, and the borrower in IPv6 ── wan ── tun: the address that is lent
 //! ```
 //!
-//! Needs root.
+//! Needs root. `STRADDLE_PACKETS` says how many packets are made up.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 #[path = "fast/host.rs"]
@@ -172,7 +172,7 @@ impl Lender {
 }
 
 fn watch() -> Watch {
-    Watch { lasts: Duration::from_secs(600), chains: Some(0), devices: Vec::new() }
+    Watch { lasts: Duration::from_secs(600), chains: Some(0), mtu: None, devices: Vec::new() }
 }
 
 /// Puts bytes in place, an even count at an even offset, with the header's checksum as right or wrong as it was (RFC 1624).
@@ -223,6 +223,8 @@ fn lent_packets_go_as_the_host_would_send_them() {
     if !root("lent_packets_go_as_the_host_would_send_them") {
         return;
     }
+    let wanted = std::env::var("STRADDLE_PACKETS").ok().and_then(|count| count.parse().ok());
+    let packets = wanted.unwrap_or(PACKETS);
     let worlds = worlds();
     for (number, kind) in
         [Kind::Ip6gre { key: None }, Kind::Ip6gre { key: Some(7) }, Kind::Ip4ip6].into_iter().enumerate()
@@ -230,7 +232,7 @@ fn lent_packets_go_as_the_host_would_send_them() {
         let mut lender = Lender::new(kind);
         let mut random = Random(number as u64 + 1);
         let mut counts = [[0; 3]; 2];
-        for round in 0..PACKETS / 3 {
+        for round in 0..packets / 3 {
             let back = round % 2 == 1;
             let made = made_up(&worlds, &mut random, back);
             let (own, other) = if back { (SOURCE, DESTINATION) } else { (DESTINATION, SOURCE) };
@@ -249,8 +251,8 @@ fn lent_packets_go_as_the_host_would_send_them() {
         assert_eq!(carried.inward.packets, (counts[1][0] + counts[1][1]) as u64);
         assert_eq!((carried.outward, carried.lost), (past.outward, 0));
         // Many of all, each way.
-        assert!(counts.iter().all(|[direct, ..]| *direct > PACKETS / 60), "{counts:?}");
-        assert!(counts[1][End::Device as usize] > PACKETS / 60 && counts[0][End::Left as usize] > 0);
+        assert!(counts.iter().all(|[direct, ..]| *direct > packets / 60), "{counts:?}");
+        assert!(counts[1][End::Device as usize] > packets / 60 && counts[0][End::Left as usize] > 0);
     }
 }
 
@@ -350,6 +352,7 @@ fn what_else_a_lender_has_is_asked_for() {
             ["link set tun mtu 1290", "link set tun mtu 1400"]
         };
         lender.goes_not_while(packet, "too-big", line(narrow[0]), line(narrow[1]));
+        lender.goes_not_while(packet, "too-big", tell(Watch { mtu: Some(1290), ..watch() }), tell(watch()));
         let bearer = "link add link wan name upper type macvlan";
         lender.goes_not_while(packet, "port", line(bearer), line("link del upper"));
         for direction in ["fwd", "out"] {
@@ -365,6 +368,16 @@ fn what_else_a_lender_has_is_asked_for() {
             let chain = format!("add chain {family} t c {{ type filter hook {hook} priority {priority}; }}");
             let begin = |_: &mut Lender| nft(&[&format!("add table {family} t"), &chain]);
             lender.goes_not_while(packet, "firewall", begin, |_| nft(&[&format!("delete table {family} t")]));
+        }
+        // Where the device is, and where the uplink sends; what is sent by that in the tunnel is the host's own.
+        for (hook, dev) in [("ingress", "wan"), ("ingress", "tun"), ("egress", "tun"), ("egress", "wan")] {
+            let chain =
+                format!("add chain netdev t c {{ type filter hook {hook} device {dev} priority 0; }}");
+            let begin = |_: &mut Lender| nft(&["add table netdev t", &chain]);
+            let end = |_: &mut Lender| nft(&["delete table netdev t"]);
+            if back || (hook, dev) != ("egress", "wan") {
+                lender.goes_not_while(packet, "firewall", begin, end);
+            }
         }
         // What there is for IPv6 is passed by anyway: the outer packets are the host's own.
         nft(&["add table ip6 t", "add chain ip6 t c { type filter hook forward priority 0; }"]);

@@ -171,7 +171,8 @@ pub(crate) fn watched(
     watch: &Watch,
     names: &Names,
 ) -> Result<(), Error> {
-    ingress::watched(socket, (&program.dev, program.serves()), watch, names)
+    let watch = watch.to(program.task.as_deref());
+    ingress::watched(socket, (&program.dev, program.serves()), &watch, names)
 }
 
 /// What a carrier's programs have counted, that at its device and that behind its uplink; none where there is

@@ -18,8 +18,11 @@ pub(crate) struct Path {
 const LASTS: Duration = Duration::from_secs(600);
 
 impl Path {
+    /// With what the kernel knows: nobody told us what it has learnt before, and what is too large would be lost.
     pub(crate) fn new(remote: IpAddr) -> Path {
-        Path { remote, mtu: AtomicU16::new(u16::MAX), learnt: Mutex::new(None) }
+        let known = known(remote);
+        let learnt = known.map(|_| Instant::now());
+        Path { remote, mtu: AtomicU16::new(known.unwrap_or(u16::MAX)), learnt: Mutex::new(learnt) }
     }
 
     /// The largest outer packet in bytes; the largest number where nothing is known.
@@ -40,8 +43,7 @@ impl Path {
     pub(crate) fn refresh(&self, now: Instant) {
         let mut learnt = self.lock();
         if learnt.is_some_and(|then| now.duration_since(then) >= LASTS) {
-            let known = raw::path_mtu(self.remote).and_then(|mtu| u16::try_from(mtu).ok());
-            self.mtu.store(known.unwrap_or(u16::MAX), Relaxed);
+            self.mtu.store(known(self.remote).unwrap_or(u16::MAX), Relaxed);
             *learnt = None;
         }
     }
@@ -49,4 +51,9 @@ impl Path {
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
         self.learnt.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// The largest packet that the kernel sends there, in bytes.
+fn known(remote: IpAddr) -> Option<u16> {
+    raw::path_mtu(remote).and_then(|mtu| u16::try_from(mtu).ok())
 }

@@ -159,7 +159,7 @@ mod tests {
         let _first = std::net::TcpStream::connect(deaf.local_addr().unwrap()).unwrap();
         let other = TcpListener::bind("[::1]:0").unwrap();
         let addresses = [&deaf, &deaf, &other].map(|listener| listener.local_addr().unwrap());
-        let mut poller = Poller::new().unwrap();
+        let mut poller = Poller::new(Poller::descriptor().unwrap());
         let id = Id { index: 0, generation: 1 };
         let mut dial = Dial::new(addresses.to_vec(), None, Budget::new(u64::MAX));
         for (now, next) in [(1000, 1250), (1250, 1500), (1500, Due::MAX)] {

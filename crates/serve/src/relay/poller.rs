@@ -101,8 +101,13 @@ pub(super) struct Poller {
 }
 
 impl Poller {
-    pub(super) fn new() -> Result<Poller, Errno> {
-        Ok(Poller { epoll: epoll::create(CreateFlags::CLOEXEC)?, events: Vec::with_capacity(BATCH) })
+    /// The descriptor that one is made of, by whoever can still say that there is none.
+    pub(super) fn descriptor() -> Result<OwnedFd, Errno> {
+        epoll::create(CreateFlags::CLOEXEC)
+    }
+
+    pub(super) fn new(epoll: OwnedFd) -> Poller {
+        Poller { epoll, events: Vec::with_capacity(BATCH) }
     }
 
     pub(super) fn add(&self, fd: impl AsFd, token: Token, interest: Interest) -> Result<(), Errno> {

@@ -19,6 +19,7 @@ use super::budget::Budget;
 use super::here::Here;
 use super::letters::{Letter, LetterBox, hush};
 use super::listener::{Key, Listener, Purpose};
+use super::poller::Poller;
 use super::resolver::Resolver;
 use super::settings::{Listen, Protocol, Relay};
 use super::tally::{Limit, Report, Tally};
@@ -112,8 +113,9 @@ impl Serving {
         });
         let mut running = Loops::new("relay")?;
         for number in 0..loops {
+            let epoll = Poller::descriptor().map_err(Error::call("epoll"))?;
             let shared = shared.clone();
-            running.begin(move |stop| worker::run(number, shared, stop))?;
+            running.begin(move |stop| worker::run(number, epoll, shared, stop))?;
         }
         Ok(Serving {
             shared,

@@ -71,9 +71,10 @@ pub(super) struct Worker {
     pub(super) draining: bool,
 }
 
-/// Runs a loop until it is stopped.
-pub(super) fn run(number: usize, shared: Arc<Shared>, stop: &Stop) -> Result<(), Error> {
-    let mut worker = Worker::new(number, shared, stop).map_err(Error::call("epoll"))?;
+/// Runs a loop until it is stopped. The descriptor that it must have it is given: it starts a while later, and they may
+/// have run out by then.
+pub(super) fn run(number: usize, epoll: OwnedFd, shared: Arc<Shared>, stop: &Stop) -> Result<(), Error> {
+    let mut worker = Worker::new(number, epoll, shared, stop).map_err(Error::call("epoll"))?;
     let mut events = Vec::new();
     loop {
         worker.gather();
@@ -92,8 +93,8 @@ pub(super) fn run(number: usize, shared: Arc<Shared>, stop: &Stop) -> Result<(),
 }
 
 impl Worker {
-    fn new(number: usize, shared: Arc<Shared>, stop: &Stop) -> Result<Worker, Errno> {
-        let poller = Poller::new()?;
+    fn new(number: usize, epoll: OwnedFd, shared: Arc<Shared>, stop: &Stop) -> Result<Worker, Errno> {
+        let poller = Poller::new(epoll);
         poller.add(stop.fd(), Token::Stop, Interest::Readable)?;
         if let Some(letters) = shared.boxes.get(number) {
             poller.add(letters.fd(), Token::Letters, Interest::Readable)?;

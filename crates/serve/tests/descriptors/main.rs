@@ -91,10 +91,10 @@ fn descriptors_are_held_back() {
     (relay.listens[0].first, relay.listens[0].last) = (first, first);
     let world = World::within(relay, line);
     let (mut held, mut clients) = (Vec::new(), 0);
+    // These are beyond the line themselves, so that all below it are the relay's.
+    let high = |stream: TcpStream| rustix::io::fcntl_dupfd_cloexec(&stream, line as i32 + 100).unwrap();
     while world.counted().at_limit.is_none() {
         assert!(clients < 40, "{:?}", world.counted());
-        // These are beyond the line themselves, so that all below it are the relay's.
-        let high = |stream: TcpStream| rustix::io::fcntl_dupfd_cloexec(&stream, line as i32 + 100).unwrap();
         held.push(high(world.connect()));
         clients += 1;
         assert!(wait_until(|| {
@@ -118,8 +118,16 @@ fn descriptors_are_held_back() {
         }
         others.push(other);
     }
+    // A loop that looked before one was taken goes on until somebody comes.
+    assert!(wait_until(|| {
+        let limited = world.counted().at_limit == Some(Limit::OpenFiles);
+        if !limited {
+            held.push(high(world.connect()));
+            thread::sleep(Duration::from_millis(20));
+        }
+        limited
+    }));
     // Whoever comes waits, and the rest of the process is not at its end.
-    assert!(wait_until(|| world.counted().at_limit == Some(Limit::OpenFiles)));
     let accepted_before = world.counted().accepted;
     let mut waiting = world.connect();
     waiting.write_all(b"x").unwrap();
