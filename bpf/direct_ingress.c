@@ -96,8 +96,16 @@ INLINE int admit(struct __sk_buff *skb, const struct transport *found, __u64 fac
 	return skb->mark ? PAST_ROUTE : SLOW_REASONS;
 }
 
-INLINE __u64 ports(const struct transport *found)
+INLINE __u64 ports(struct __sk_buff *skb, struct transport *found)
 {
+	int at = ports_at(found->protocol);
+	/* Those of TCP and UDP are known; what is too short has none. */
+	bool unknown = at >= 0 && !found->header && found->length >= at + sizeof(found->ports);
+	__u16 *start = unknown ? header(skb, found->at + at, sizeof(found->ports)) : 0;
+	if (start) {
+		found->ports[0] = start[0];
+		found->ports[1] = start[1];
+	}
 	return (__u64)found->ports[0] << 32 | (__u64)found->ports[1] << 48;
 }
 
@@ -113,7 +121,7 @@ INLINE int direct_to4(struct __sk_buff *skb, struct counts *counts, const struct
 	if (end != SLOW_REASONS)
 		return plan.mapped ? end : FOREIGN;
 	struct flow flow = { { plan.old.source[0], plan.old.source[1], plan.old.destination[0],
-			       plan.old.destination[1], plan.old.first | ports(&plan.found),
+			       plan.old.destination[1], plan.old.first | ports(skb, &plan.found),
 			       plan.old.next_header } };
 	__u32 length = longest(skb, &plan.found);
 	struct versions packet = { &plan.new, &plan.old, &plan.found, true, sizeof(plan.old) + length,
@@ -138,7 +146,7 @@ INLINE int direct_to6(struct __sk_buff *skb, struct counts *counts, const struct
 		return plan.mapped ? end : FOREIGN;
 	/* No IPv6 packet has the unspecified address in these places. */
 	struct flow flow = { { plan.old.source | (__u64)plan.old.destination << 32, 0, 0, 0,
-			       plan.old.tos | ports(&plan.found), plan.old.protocol } };
+			       plan.old.tos | ports(skb, &plan.found), plan.old.protocol } };
 	__u32 length = longest(skb, &plan.found);
 	struct versions packet = { &plan.old, &plan.new, &plan.found, false, sizeof(plan.old) + length,
 				   sizeof(plan.new) + length };

@@ -5,7 +5,7 @@
 #include "kernel.h"
 
 enum { ETH_P_IP = 0x0800, ETH_P_IPV6 = 0x86dd };
-enum { ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, ICMPV6 = 58, UDP_LITE = 136 };
+enum { ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, ESP = 50, AH = 51, ICMPV6 = 58, SCTP = 132, UDP_LITE = 136 };
 
 /* Bytes of an Ethernet header, and of the shortest frame without its checksum (IEEE 802.3 section 3.2.7). */
 enum { ETHERNET = 14, SHORTEST = 60 };

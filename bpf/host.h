@@ -6,14 +6,17 @@
 
 static __u64 (*bpf_jiffies64)(void) = (void *)118;
 
-/* XFRM_POLICY_IN, XFRM_POLICY_OUT, XFRM_POLICY_FWD (linux/xfrm.h). */
-enum { POLICY_IN = 0, POLICY_OUT = 1, POLICY_FWD = 2, POLICIES = 6 };
+/* XFRM_POLICY_IN, XFRM_POLICY_OUT, XFRM_POLICY_FWD, XFRM_USERPOLICY_BLOCK (linux/xfrm.h). */
+enum { POLICY_IN = 0, POLICY_OUT = 1, POLICY_FWD = 2, DEFAULTS = 3, POLICIES = 6 };
+enum { BLOCK = 1 };
 /* NF_INET_PRE_ROUTING, NF_INET_FORWARD, NF_INET_POST_ROUTING (linux/netfilter.h). */
 enum { PRE_ROUTING = 0, FORWARD = 2, POST_ROUTING = 4, HOOKS = 5 };
 
-/* The way to how many IPsec policies the namespace has, and what netfilter calls. */
+/* The way to what IPsec policies the namespace has, and what netfilter calls. */
 struct netns_xfrm {
 	unsigned int policy_count[POLICIES];
+	/* What becomes of packets that there is no policy for. */
+	__u8 policy_default[DEFAULTS];
 } __attribute__((preserve_access_index));
 struct nf_hook_entry {
 	void *hook, *priv;
@@ -115,17 +118,23 @@ INLINE bool filters_out(struct net_device *dev)
 	return hooks != 0;
 }
 
-/* Whether the host has IPsec policies of these directions, a bit each: a program's packets pass none. */
+/* Whether the host has IPsec policies of these directions, a bit each, or lets nothing pass without one: a program's
+   packets pass none. */
 INLINE bool has_policies(struct net *net, __u32 directions)
 {
 	unsigned int count[POLICIES] = {};
+	__u8 otherwise[DEFAULTS] = {};
 	__u32 found = 0;
 	/* A kernel without IPsec has no such field (BPF_FIELD_EXISTS). */
 	if (!__builtin_preserve_field_info(net->xfrm.policy_count, 2))
 		return false;
 	bpf_probe_read_kernel(count, sizeof(count), __builtin_preserve_access_index(&net->xfrm.policy_count));
+	/* Since Linux 5.16. */
+	if (__builtin_preserve_field_info(net->xfrm.policy_default, 2))
+		bpf_probe_read_kernel(otherwise, sizeof(otherwise),
+				      __builtin_preserve_access_index(&net->xfrm.policy_default));
 	for (int direction = POLICY_IN; direction <= POLICY_FWD; direction++)
-		found |= directions & 1 << direction ? count[direction] : 0;
+		found |= directions & 1 << direction ? count[direction] | (otherwise[direction] == BLOCK) : 0;
 	return found != 0;
 }
 

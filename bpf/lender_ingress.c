@@ -20,7 +20,7 @@ enum { BOTH = 0, WORDS = 2 };
 /* The address that is lent, as it stands on the wire. */
 const volatile __u32 LENT;
 
-/* What went past the device, and why other packets did not. */
+/* What of all that went past the device, and why other packets did not. */
 COUNTED_BY(PAST, struct counts);
 
 /* What is looked at of a TCP header. */
@@ -51,13 +51,18 @@ INLINE int see(struct __sk_buff *skb, __u32 at, const struct inner *inner, struc
 	if (!legal4(BE32(head->source)) || !legal4(BE32(head->destination)))
 		return PAST_ADDRESS;
 	struct tcp tcp = {};
+	__u32 length = inner->length - sizeof(*head);
+	int ports = ports_at(head->protocol);
+	at += sizeof(*head);
 	if (head->protocol == TCP) {
-		if (inner->length < sizeof(*head) + 20 || !load(skb, at + sizeof(*head), &tcp, sizeof(tcp)))
+		if (length < 20 || !load(skb, at, &tcp, sizeof(tcp)))
 			return SLOW_SHAPE;
 		if (tcp.flags & SYN)
 			return PAST_SYN;
-	} else if (head->protocol == UDP) {
-		if (inner->length < sizeof(*head) + 8 || !load(skb, at + sizeof(*head), &tcp.ports, sizeof(tcp.ports)))
+	} else if (head->protocol == UDP && length < 8) {
+		return SLOW_SHAPE;
+	} else if (ports >= 0 && length >= ports + sizeof(tcp.ports)) {
+		if (!load(skb, at + ports, &tcp.ports, sizeof(tcp.ports)))
 			return SLOW_SHAPE;
 	}
 	seen->ports[0] = tcp.ports[0];
@@ -134,8 +139,9 @@ INLINE bool pass_on(struct __sk_buff *skb, __u32 at, const struct ipv4 *head)
 }
 
 /* A packet for the address, to the borrower. */
-INLINE int lend(struct __sk_buff *skb, struct counts *past, const struct watch *watch)
+INLINE int lend(struct __sk_buff *skb, struct counts *counts, struct counts *past, const struct watch *watch)
 {
+	__u32 packets = skb->gso_segs;
 	struct parcel parcel = { .way = ask(skb) };
 	const struct ipv4 *head = &parcel.inner.four;
 	int slow = read_inner(skb, 0, &parcel.inner);
@@ -162,11 +168,12 @@ INLINE int lend(struct __sk_buff *skb, struct counts *past, const struct watch *
 	if (slow == SLOW_REASONS && padded && !unpad(skb, length))
 		slow = SLOW_REFUSED;
 	if (slow == SLOW_REASONS)
-		slow = encapsulate(skb, past, ETHERNET, &parcel);
+		slow = encapsulate(skb, counts, ETHERNET, &parcel);
 	if (slow != SLOW_REASONS)
 		return slow;
 	if (!pass_on(skb, ETHERNET + parcel.head, head))
-		return lost(past);
+		return lost(counts);
+	count(&past->outward, packets, length);
 	/* A stale time of departure would hold it up in the next queue. */
 	skb->tstamp = 0;
 	return send_out(skb, parcel.way);
@@ -231,7 +238,7 @@ int straddle_fast(struct __sk_buff *skb)
 	/* What is for another host, or for a VLAN above this device. */
 	if (skb->protocol != BE16(ETH_P_IP) || skb->pkt_type || skb->vlan_present)
 		return TC_ACT_UNSPEC;
-	int end = lend(skb, past, watch);
+	int end = lend(skb, counts, past, watch);
 	if (end < 0)
 		return -end;
 	if (end < SLOW_REASONS)

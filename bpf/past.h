@@ -162,6 +162,24 @@ INLINE __u64 facts(struct __sk_buff *skb, const struct watch *watch, __u64 tick)
 	return facts->slow;
 }
 
+/* Where the kernel finds ports for its rules behind the IP header (proto_ports_offset, linux/in.h); below zero where it
+   looks for none. */
+INLINE int ports_at(__u8 protocol)
+{
+	switch (protocol) {
+	case TCP:
+	case UDP:
+	case DCCP:
+	case ESP:
+	case SCTP:
+	case UDP_LITE:
+		return 0;
+	case AH:
+		return 4;
+	}
+	return -1;
+}
+
 /* A question where packets go that have this header, or, `back`, their answers. */
 INLINE void question4(struct fib *fib, const struct ipv4 *head, const __u16 *ports, bool back)
 {

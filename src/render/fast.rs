@@ -86,7 +86,7 @@ pub(super) fn lent(direct: Option<&Direct>, counted: Option<&Past>) -> String {
         out += &folded("  ", 4, &traffic(&format!("{way}: direct"), packets, bytes));
     }
     for (name, count) in &counted.slow {
-        let line = format!("through the device for {name} {count}: {}", carriers(name));
+        let line = format!("through the device for {name} {count}: {}", lenders(name));
         out += &folded("  ", 4, &line);
     }
     out
@@ -99,9 +99,12 @@ fn at_present(from: &str, now: Option<&str>) -> String {
     now.map(|name| folded("  ", 4, &line(name))).unwrap_or_default()
 }
 
-/// What a carrier's reason means.
-fn carriers(name: &str) -> &'static str {
-    let mut reasons = SLOW_CARRIER.iter().chain(&SLOW_DIRECT).chain(&SLOW_LENDER);
+/// What a lender's reason means. One that a carrier has too is about the packet that is lent.
+fn lenders(name: &str) -> &'static str {
+    meaning(SLOW_DIRECT.iter().chain(&SLOW_LENDER).chain(&SLOW_CARRIER), name)
+}
+
+fn meaning<'a>(mut reasons: impl Iterator<Item = &'a (&'a str, &'a str)>, name: &str) -> &'a str {
     reasons.find(|(known, _)| *known == name).map(|(_, meaning)| *meaning).unwrap_or_default()
 }
 
@@ -136,7 +139,7 @@ pub(super) fn carried(ends: &Carrier, fast: Option<&Carried>, slow: Option<&Valu
         let by_us = by_us.map(|[packets, bytes]| format!("; {}", traffic("slow", packets, bytes)));
         out += &folded("  ", 4, &format!("{way}: {by_kernel}{}", by_us.unwrap_or_default()));
         for (name, count) in reasons {
-            let line = format!("{all}{way}: slow for {name} {count}: {}", carriers(name));
+            let line = format!("{all}{way}: slow for {name} {count}: {}", meaning(SLOW_CARRIER.iter(), name));
             out += &folded("  ", 4, &line);
         }
     }
@@ -158,7 +161,7 @@ mod tests {
     fn a_lenders_reasons_are_those_of_carriers_and_of_what_goes_past() {
         let direct = Direct { devices: vec!["eth0".into()], slow: None };
         let traffic = |packets| Traffic { packets, bytes: 100 * packets, passes: packets };
-        let slow = vec![("syn", 1), ("too-big", 2), ("hops", 3)];
+        let slow = vec![("syn", 1), ("too-big", 2), ("hops", 3), ("ipsec", 4)];
         let counted = Past { outward: traffic(7), inward: traffic(9), slow, now: None };
         let expected = "  direct: plain packets that come in by eth0 go out at once while `straddle run`\n    \
                         watches\n  \
@@ -168,7 +171,9 @@ mod tests {
                         such packets see all of them.\n  \
                         through the device for too-big 2: The packet did not fit into the tunnel or\n    \
                         its path.\n  \
-                        through the device for hops 3: The TTL ran out.\n";
+                        through the device for hops 3: The TTL ran out.\n  \
+                        through the device for ipsec 4: The host has IPsec policies: whether one is\n    \
+                        for the packet is the kernel's own to say.\n";
         assert_eq!(lent(Some(&direct), Some(&counted)), expected);
         let held = Past { now: Some("firewall"), ..Past::default() };
         let told = lent(Some(&direct), Some(&held));

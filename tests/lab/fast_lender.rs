@@ -220,20 +220,27 @@ fn other_programs(
     flow: &Flow<'_>,
 ) -> Result<(), LabError> {
     let before = behind_the_uplink(&world.lender);
-    let inward = || -> Result<u64, LabError> {
-        Ok(status(lender)?["bridges"][0]["fast"]["inward"]["packets"].as_u64().unwrap_or(0))
+    let carried = || -> Result<[u64; 2], LabError> {
+        let fast = &status(lender)?["bridges"][0]["fast"];
+        Ok(["outward", "inward"].map(|way| fast[way]["packets"].as_u64().unwrap_or(0)))
     };
-    let former = inward()?;
+    let counts_on = |former: [u64; 2]| -> Result<[u64; 2], LabError> {
+        let now = carried()?;
+        assert!(now.iter().zip(former).all(|(now, former)| *now >= former), "{now:?} after {former:?}");
+        Ok(now)
+    };
+    let former = carried()?;
     Straddle::with_config(world, exe(), &text(carrier, false))?;
     lender.up()?;
     assert_ne!(behind_the_uplink(&world.lender), before);
     assert_eq!(programs(&world.lender).iter().filter(|program| program.hook != Hook::Egress).count(), 1);
+    let former = counts_on(former)?;
     flow.goes_on("without `direct`")?;
     assert!(!pings_go(world, lender)?);
     Straddle::with_config(world, exe(), &text(carrier, true))?;
     lender.up()?;
     assert_eq!(behind_the_uplink(&world.lender), before);
-    assert!(inward()? >= former, "and count on");
+    counts_on(former)?;
     flow.goes_on("with `direct` again")?;
     pings_go_again(world, lender)
 }

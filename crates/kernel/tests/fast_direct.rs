@@ -283,6 +283,39 @@ fn what_else_the_host_has_is_asked_for() {
     }
 }
 
+/// Rules find ports where SCTP has them, and the SPI of ESP there.
+#[test]
+fn rules_that_look_at_ports_are_obeyed() {
+    if !root("rules_that_look_at_ports_are_obeyed") {
+        return;
+    }
+    let worlds = worlds();
+    let world = worlds.first().unwrap();
+    let mut host = Host::new(world);
+    let mut random = Random(5);
+    let mut obeyed = [[0; 2]; 2];
+    while obeyed.as_flattened().contains(&0) {
+        let Made { bytes, changed, .. } = packet(world, &mut random);
+        if changed.is_some() {
+            continue;
+        }
+        let six = bytes[0] >> 4 == 6;
+        let (at, protocol) = if six { (40, bytes[6]) } else { (20, bytes[9]) };
+        let which = [50, 132].iter().position(|known| *known == protocol);
+        let (Some(which), Some(port)) = (which, bytes.get(at..at + 2)) else { continue };
+        let port = u16::from_be_bytes([port[0], port[1]]);
+        if port == 0 || bytes.len() < at + 4 || !host.goes(&bytes) {
+            continue;
+        }
+        for family in ["-4", "-6"] {
+            let [begin, end] =
+                ["add", "del"].map(|verb| format!("{family} rule {verb} sport {port} blackhole"));
+            host.left_while(&bytes, "route", |_| ip(&begin), |_| ip(&end));
+        }
+        obeyed[which][usize::from(six)] += 1;
+    }
+}
+
 /// Ethernet adds to short frames what no host reads.
 #[test]
 fn short_packets_are_without_padding() {

@@ -339,6 +339,13 @@ fn what_else_a_lender_has_is_asked_for() {
         ] {
             lender.goes_not_while(packet, "route", line(begin), line(end));
         }
+        // Where rules find ports: of DCCP, ESP, SCTP and UDP-Lite as of UDP, of AH behind its first word.
+        for (protocol, port) in [(33, 53), (50, 53), (132, 53), (136, 53), (51, 1288)] {
+            let packet = changed(one(back), TTL, &[64, protocol]);
+            let [begin, end] = ["add", "del"]
+                .map(|verb| format!("-4 rule {verb} ipproto {protocol} sport {port} blackhole"));
+            lender.goes_not_while((back, &packet), "route", |_| ip(&begin), |_| ip(&end));
+        }
         let narrow = if back {
             ["link set wan mtu 1290", "link set wan mtu 9000"]
         } else {
@@ -351,6 +358,9 @@ fn what_else_a_lender_has_is_asked_for() {
         for direction in ["fwd", "out"] {
             let policy = format!("xfrm policy add src 192.0.2.200/32 dst 192.0.2.201/32 dir {direction}");
             lender.goes_not_while(packet, "ipsec", |_| ip(&policy), line("xfrm policy flush"));
+            let none =
+                |action| move |_: &mut Lender| ip(&format!("xfrm policy setdefault {direction} {action}"));
+            lender.goes_not_while(packet, "ipsec", none("block"), none("accept"));
         }
         // At AppArmor's place, too.
         let chains = [("ip", "postrouting", "-225"), ("inet", "prerouting", "0"), ("ip", "forward", "0")];

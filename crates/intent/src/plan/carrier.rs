@@ -11,7 +11,7 @@ use crate::object::{
 };
 
 use super::translate::{address, object, sysctl};
-use super::{Backend, Carrier, Direct, Ending, Facts, Make, Mtu, Offers, Slow};
+use super::{Backend, Carrier, Direct, Ending, Facts, Make, Mtu, Offers, Slow, publish};
 
 /// Hop limit of outer packets.
 pub(crate) const HOP_LIMIT: u8 = 64;
@@ -27,17 +27,16 @@ pub(super) fn between(
     let kind = ending.kind;
     let mtu = Mtu::of(kind, here, there, facts);
     let narrow = narrow(kind, mtu.value);
+    let stays = narrow.clone().or(publish::tracks(model, &here.host));
     // For a device that nothing could go past, the kernel's own would serve better.
-    let goes = Ending { direct: ending.direct && narrow.is_none(), kind };
+    let goes = Ending { direct: ending.direct && stays.is_none(), kind };
     let backend = Backend::choose(model, &here.host, goes, facts.offers);
     let slow = (backend.make == Make::Tun).then(|| slow(choice(model, &here.host), facts.offers));
-    let slow = slow.map(|slow| Slow { outward: slow.outward.or(narrow.clone()), ..slow });
+    let slow = slow.map(|slow| Slow { outward: slow.outward.or(narrow), ..slow });
     let past = || Direct {
         devices: vec![here.uplink.clone()],
         // Whoever can't ask the kernel has no reason against it.
-        slow: narrow
-            .or(facts.offers.past_refusal())
-            .filter(|_| facts.offers.knows_fast(Offers::FAST_OUTWARD)),
+        slow: stays.or(facts.offers.past_refusal()).filter(|_| facts.offers.knows_fast(Offers::FAST_OUTWARD)),
     };
     let direct = ending.direct.then(past);
     Carrier {

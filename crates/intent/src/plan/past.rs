@@ -139,7 +139,7 @@ mod tests {
         check(&[&inwards, &elsewhere, &outwards], Some(1));
     }
 
-    /// A host that lends twice, publishes and translates: its rules stand in one chain. What it lends goes
+    /// A host that lends twice and translates: its rules stand in one chain. What it lends goes
     /// directly, and a translator's packets meet the lender's rules.
     #[test]
     fn a_plans_rules_let_a_lenders_packets_pass() {
@@ -168,12 +168,6 @@ mod tests {
             to = "home"
             key = 2
             direct = true
-            [[publish]]
-            address = "192.0.2.157"
-            from = "gate"
-            to = "home"
-            target = "192.168.1.210"
-            ports = "tcp/443"
             "#;
         let model = crate::model::read(text).unwrap();
         let words = [Offers::FAST_PATH, Offers::FAST_DIRECT, Offers::FAST_OUTWARD, Offers::FAST_INWARD];

@@ -30,6 +30,14 @@ struct Here<'a> {
     facts: &'a Facts<'a>,
 }
 
+/// Why nothing goes past a device of this host, where it has an end of a publish: packets pass by netfilter's hooks then.
+pub(super) fn tracks(model: &Model, host: &str) -> Option<String> {
+    let ends_here =
+        |publish: &&Publish| [&publish.from.host, &publish.to.host].iter().any(|end| *end == host);
+    let publish = model.publishes.iter().find(ends_here)?;
+    Some(format!("netfilter tracks connections for {}", publish.name))
+}
+
 pub(super) fn add(plan: &mut Plan, model: &Model, publish: &Publish, index: usize, facts: &Facts<'_>) {
     let number = TABLE + 1 + u32::try_from(index).unwrap_or(0);
     let outside = plan.host == publish.from.host;

@@ -12,7 +12,7 @@ use super::translate::{
     Families, answered, device, devices, direct, fast, forwarding4, forwarding6, host, is_reached, joined,
     narrow, object, on_link, only_translated, path_mtu, route,
 };
-use super::{Bridge, Facts, Plan, Translator, Via};
+use super::{Bridge, Facts, Plan, Translator, Via, publish};
 
 /// More remarks than these nobody reads.
 const FEW: usize = 5;
@@ -54,7 +54,8 @@ pub(super) fn add(plan: &mut Plan, model: &Model, siit: &Siit, facts: &Facts<'_>
     plan.wanted.extend(nets.into_iter().map(|net| route(Route::through(MAIN, net, dev))));
     answer(plan, siit, uplink, facts);
     let slow = fast(&mut plan.wanted, dev, &siit.translation, &config, facts);
-    let direct = direct(&mut plan.wanted, (siit, slow.as_ref()), &config, facts);
+    let stays = slow.clone().or_else(|| publish::tracks(model, &plan.host));
+    let direct = direct(&mut plan.wanted, (siit, stays), &config, facts);
     plan.bridges.push(Bridge {
         name: siit.name.clone(),
         recipe: "siit",

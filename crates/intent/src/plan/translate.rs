@@ -47,10 +47,10 @@ pub(super) fn fast(
     why
 }
 
-/// The kernel's programs behind other devices, past the translator's. `slow` is why there is no program in front of that.
+/// The kernel's programs behind other devices, past the translator's. `stays` is why there are none.
 pub(super) fn direct(
     wanted: &mut Vec<Wanted>,
-    (siit, slow): (&Siit, Option<&String>),
+    (siit, stays): (&Siit, Option<String>),
     config: &Config,
     facts: &Facts<'_>,
 ) -> Option<Direct> {
@@ -64,7 +64,7 @@ pub(super) fn direct(
         wanted.extend(present.cloned().map(|present| object(Object::FastPath(present))));
         return Some(Direct { devices, slow: None });
     }
-    let slow = slow.cloned().or_else(|| facts.offers.fast_refusal(Offers::FAST_DIRECT));
+    let slow = stays.or_else(|| facts.offers.fast_refusal(Offers::FAST_DIRECT));
     if slow.is_none() {
         let programs =
             devices.iter().map(|uplink| FastPath::direct(uplink, facts.offers.ingress(dev), config));

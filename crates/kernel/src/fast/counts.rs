@@ -143,7 +143,7 @@ impl Carried {
         }
     }
 
-    /// What it has done behind a lender's uplink, where that went past the device.
+    /// What of that went past a lender's device.
     pub(super) fn past(self, raw: &Raw, now: Option<u64>) -> Carried {
         let reasons = [&SLOW_CARRIER[..], &SLOW_DIRECT, &SLOW_LENDER].concat();
         let direct = Past {
@@ -152,7 +152,7 @@ impl Carried {
             slow: named(&reasons, raw),
             now: at_present(&reasons, now),
         };
-        Carried { outward: raw.to4, lost: self.lost + raw.lost, direct: Some(direct), ..self }
+        Carried { direct: Some(direct), ..self }
     }
 
     pub(super) fn outward(raw: &Raw) -> Carried {
@@ -160,9 +160,10 @@ impl Carried {
         Carried { outward: raw.to4, lost: raw.lost, slow_outward, ..Carried::default() }
     }
 
+    /// What a program behind the uplink has done: a lender's, or one that follows it, has encapsulated too.
     pub(super) fn inward(raw: &Raw) -> Carried {
         let slow_inward = named(&SLOW_CARRIER, raw);
-        Carried { inward: raw.to6, lost: raw.lost, slow_inward, ..Carried::default() }
+        Carried { outward: raw.to4, inward: raw.to6, lost: raw.lost, slow_inward, ..Carried::default() }
     }
 }
 

@@ -1,12 +1,13 @@
 //! The program as the kernel has it.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::io::ErrorKind::WouldBlock;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
 
 use aya::maps::{Array, HashMap, MapData};
-use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
+use aya::programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
 use straddle_intent::object::{Ends, Tables, Task, digest as digest_of};
 
@@ -38,6 +39,8 @@ const CARRIER: &str = "CARRIER";
 const INTO: &str = "INTO";
 const PEERS: &str = "PEERS";
 const LENT: &str = "LENT";
+/// How often a signal may come between; libbpf has as many.
+const INTERRUPTED: u32 = 4;
 /// Bytes of an Ethernet header.
 const ETHERNET: u32 = 14;
 /// The map that the mark of a program behind an uplink stands in, and its size in bytes.
@@ -169,8 +172,14 @@ impl Loaded {
         map.try_into().map_err(refused)
     }
 
-    /// Has the kernel take the program.
+    /// Has the kernel take the program. It gives up looking at one when a signal comes, which is no refusal.
     fn taken(mut self) -> Result<Loaded, Error> {
+        for _ in 0..INTERRUPTED {
+            match self.classifier_mut()?.load() {
+                Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == WouldBlock => {}
+                done => return done.map_err(refused).map(|()| self),
+            }
+        }
         self.classifier_mut()?.load().map_err(refused)?;
         Ok(self)
     }

@@ -1,5 +1,5 @@
 //! What programs that go past a device of ours are told of the host for a while (`struct watch` of
-//! `bpf/direct_ingress.c`).
+//! `bpf/past.h`).
 
 use std::time::Duration;
 
