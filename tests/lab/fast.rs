@@ -44,6 +44,15 @@ fn byte(at: u64) -> u8 {
     (at % 251) as u8
 }
 
+/// Has a flow end, also where a test panics.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 /// Does `work` while bytes flow between two hosts; each must arrive in its place.
 pub(crate) fn while_bytes_flow<T>(
     (client, server): (&Host, &Host),
@@ -80,8 +89,9 @@ pub(crate) fn while_bytes_flow<T>(
                 sender.write_all(&piece).unwrap();
             }
         });
+        let ends = Ends(over);
         let worked = work(&Flow { arrived });
-        over.store(true, Relaxed);
+        drop(ends);
         sending.join().unwrap();
         receiving.join().unwrap();
         worked

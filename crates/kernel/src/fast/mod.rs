@@ -190,8 +190,10 @@ pub(crate) fn carried(
     }
     let [outward, inward] = both.each_ref().map(Option::as_ref);
     let outward_all = outward.map(Kept::read).transpose()?.map(|raw| Carried::outward(&raw));
+    // Read before that of which it is a part, which goes on meanwhile.
+    let past = inward.map(Kept::read_past).transpose()?.flatten();
     let mut inward_all = inward.map(Kept::read).transpose()?.map(|raw| Carried::inward(&raw));
-    if let Some(past) = inward.map(Kept::read_past).transpose()?.flatten() {
+    if let Some(past) = past {
         let now = inward.map(Kept::now).transpose()?.flatten();
         inward_all = inward_all.map(|inward| inward.past(&past, now));
     }
