@@ -160,10 +160,11 @@ pub(super) const LENDER: &[(&str, &str)] = &[(
      and the carrier's device. With true, a program behind the uplink encapsulates what comes in for the address, and \
      decapsulates what the borrower sends, and has it leave by the uplink at once, with the hop that it would have lost, \
      if the host would lead it so: routes and rules, path MTUs, IPsec policies, netfilter's chains and bridge ports are \
-     asked for once a tick of the kernel's clock (1 to 10 ms). All else, and a connection's first packet, goes through the \
-     device, and so do all while no straddle run watches: what it says holds for 90 s. The device is a tun device then, \
+     asked for once a tick of the kernel's clock (1 to 10 ms). All else, and the first packet of a TCP \
+     connection, goes through the device, and so do all while no straddle run watches: what it says holds for 90 s. The device is a tun device then, \
      even where the kernel has one of its own, if carrier-backend is \"auto\" and the kernel takes the programs. \
-     /proc/net/snmp counts no such packet, and filters of tc behind the program do not see it. It is the lender's alone: \
+     /proc/net/snmp counts no such packet, and neither tcpdump at the carrier's device nor filters of tc behind the program \
+     see it. It is the lender's alone: \
      at the borrower nothing changes.",
 )];
 

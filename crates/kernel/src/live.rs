@@ -93,7 +93,7 @@ impl Live {
         fast::direct_counts(&mut self.socket, (uplink, dev), &names)
     }
 
-    /// Tells programs that go past a translator's device that somebody watches the host for a while, and how many
+    /// Tells programs that go past a device of ours that somebody watches the host for a while, and how many
     /// chains of ours stand at the forward hook; none where a packet must meet one.
     ///
     /// # Errors

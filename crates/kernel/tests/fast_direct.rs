@@ -27,21 +27,13 @@ use straddle_kernel::fast::{Loaded, Watch};
 use straddle_xlat::{State, Translator};
 
 use core::{Core, same};
-use host::{TICKS, index, ip, nft};
+use host::{ETHERNET, HARDWARE, REDIRECT, SHORTEST, TICKS, UNSPEC, index, ip, nft};
 use root::root;
 use worlds::{Made, Random, World, packet, worlds};
 
-const ETHERNET: usize = 14;
-/// The hardware address of both devices: what is for another is not looked at.
-const HARDWARE: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// Both passes through the host take a hop each, the translator one.
 const PASSES: u8 = 2;
 const PACKETS: usize = 60_000;
-/// What the shortest frame carries, in bytes.
-const SHORTEST: usize = 46;
-/// `TC_ACT_REDIRECT`, `TC_ACT_UNSPEC`.
-const REDIRECT: u32 = 7;
-const UNSPEC: u32 = u32::MAX;
 
 /// A namespace for this thread, and the program in it.
 struct Host {

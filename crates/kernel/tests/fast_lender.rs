@@ -26,22 +26,14 @@ use straddle_encap::{Kind, encapsulate};
 use straddle_intent::object::{Ends, Peers};
 use straddle_kernel::fast::{Loaded, Watch};
 
-use host::{TICKS, index, ip, nft};
+use host::{ETHERNET, HARDWARE, REDIRECT, SHORTEST, TICKS, UNSPEC, index, ip, nft};
 use outer::outer;
 use root::root;
 use worlds::{Made, Random, World, packet, worlds};
 
-const ETHERNET: usize = 14;
-/// The uplink's hardware address: what is for another is not looked at.
-const HARDWARE: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const PACKETS: usize = 40_000;
-/// `TC_ACT_REDIRECT`, `TC_ACT_UNSPEC`.
-const REDIRECT: u32 = 7;
-const UNSPEC: u32 = u32::MAX;
 const LENT: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 77);
 const CARRIER_MTU: usize = 1400;
-/// What the shortest frame carries, in bytes.
-const SHORTEST: usize = 46;
 /// Where an IPv4 header has its TTL, checksum and addresses.
 const TTL: usize = 8;
 const CHECKSUM: usize = 10;

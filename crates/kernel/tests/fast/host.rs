@@ -3,6 +3,14 @@
 use std::process::Command;
 use std::time::Duration;
 
+/// Bytes of an Ethernet header, and of what the shortest frame carries.
+pub(crate) const ETHERNET: usize = 14;
+pub(crate) const SHORTEST: usize = 46;
+/// The hardware address of the devices that packets come in by: what is for another is not looked at.
+pub(crate) const HARDWARE: [u8; 6] = [2, 0, 0, 0, 0, 1];
+/// `TC_ACT_REDIRECT`, `TC_ACT_UNSPEC`.
+pub(crate) const REDIRECT: u32 = 7;
+pub(crate) const UNSPEC: u32 = u32::MAX;
 /// Longer than two ticks of the kernel's clock, for which programs remember.
 pub(crate) const TICKS: Duration = Duration::from_millis(30);
 
