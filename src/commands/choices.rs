@@ -50,7 +50,7 @@ pub(super) const CHOICES: &[(&str, &str)] = &[
          it. What comes in by these devices (siit, Ethernet alone) is translated there and leaves at once, with \
          the hops that it would have lost, if the host would lead it so: routes and rules of both packets and of their \
          answers, path MTUs, IPsec policies, netfilter's chains and bridge ports are asked for once a tick of the kernel's \
-         clock (1 to 10 ms). All else, and a connection's first packet, goes through the device, and so do all \
+         clock (1 to 10 ms). All else, and a TCP connection's first packet, goes through the device, and so do all \
          while no straddle run watches: what it says holds for 90 s. /proc/net/snmp counts no such packet, and filters of \
          tc behind the program do not see it.",
     ),
